@@ -1,0 +1,34 @@
+package registry
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Options are the settings of a Registry. The zero value of each field means its default.
+type Options struct {
+	// UploadLife is how long an upload session can be continued after its POST. Default 24 h.
+	// It has to be shorter than the grace period of garbage collection.
+	UploadLife time.Duration
+
+	// UploadMemory bounds the bytes of all small uploads that are held in memory at once.
+	// An upload that finds it used up is streamed to the driver. Default 64 MiB.
+	UploadMemory int64
+
+	// CacheMemory bounds the bytes of manifests and records kept in memory. Default 64 MiB.
+	CacheMemory int64
+
+	// MaxManifest is the size in bytes up to which a manifest is taken. Default 4 MiB, which
+	// is what the OCI distribution spec asks registries to take at least.
+	MaxManifest int64
+
+	// SparseIndexes says for which repositories an index may name manifests that the
+	// repository does not have. Nil means none.
+	SparseIndexes func(repository string) bool
+
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+
+	// Log gets what an operator should know. Default slog.Default().
+	Log *slog.Logger
+}
