@@ -1,0 +1,72 @@
+package config_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/longshore-registry/longshore/config"
+)
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]config.Size{
+		"0": 0, "7": 7, "7b": 7, "64KB": 64000, "64 KiB": 64 << 10, "4mib": 4 << 20, "1.5GiB": 3 << 29, "0.5KB": 500, "2TB": 2e12,
+		"8388607TiB": 8388607 << 40, "9223372036854775807": 1<<63 - 1,
+		"": -1, "-1": -1, "+1": -1, "1..2KB": -1, "1.-5KB": -1, "KB": -1, "4 M": -1, "0.3": -1, "1e3": -1, "8388608TiB": -1, "9223372036854775808": -1, "1 2": -1,
+	} {
+		got, err := config.ParseSize(text)
+		if (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%q: got %d, %v; want %d", text, got, err, want)
+		}
+	}
+}
+
+func FuzzSize(f *testing.F) {
+	f.Add(int64(1 << 20))
+	f.Add(int64(64000))
+	f.Fuzz(func(t *testing.T, n int64) {
+		if n < 0 {
+			return
+		}
+		if got, err := config.ParseSize(config.Size(n).String()); err != nil || int64(got) != n {
+			t.Errorf("%d is written %s and read %d, %v", n, config.Size(n), got, err)
+		}
+	})
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"a", "a", true}, {"a", "b", false}, {"*", "a", true}, {"*", "a/b", false}, {"**", "a/b", true}, {"a/*", "a/b", true}, {"a/*", "a/b/c", false},
+		{"a/**", "a/b/c", true}, {"a/**", "a", false}, {"**/c", "a/b/c", true}, {"*/b/*", "a/b/c", true}, {"a?c", "abc", true}, {"a?c", "a/c", false},
+		{"**b*c", "ab/bxc", true}, {"*a*b", "xaxb", true}, {"", "", true}, {"", "a", false}, {"a*", "a", true},
+	} {
+		if got := config.Glob(c.pattern).Match(c.name); got != c.want {
+			t.Errorf("%q on %q: %t", c.pattern, c.name, got)
+		}
+	}
+}
+
+func FuzzGlob(f *testing.F) {
+	f.Add("a*b**c?d", "axb/xcyd")
+	f.Add("**a*b**c", "a/ab/c")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		// A small alphabet makes matches likely; long inputs only make the regexp slow.
+		narrow := func(r rune) rune {
+			if strings.ContainsRune("ab/*?", r) {
+				return r
+			}
+			return rune("ab/"[r%3])
+		}
+		pattern, name = strings.Map(narrow, pattern), strings.Map(narrow, name)
+		if len(pattern) > 12 || len(name) > 20 {
+			return
+		}
+		re := regexp.MustCompile("^" + strings.NewReplacer(`\*\*`, `.*`, `\*`, `[^/]*`, `\?`, `[^/]`).Replace(regexp.QuoteMeta(pattern)) + "$")
+		if got, want := config.Glob(pattern).Match(name), re.MatchString(name); got != want {
+			t.Errorf("%q on %q: got %t, want %t", pattern, name, got, want)
+		}
+	})
+}
