@@ -1,0 +1,49 @@
+# make try   shows longshore at work: installs skopeo, serves, pushes and pulls an image
+# make test  installs what the tests need and runs all of them
+# make unit  runs the tests that need no servers and no clients
+
+.PHONY: build try test unit check tools apt
+
+# The tools that the tests need, in the versions that they were tried with. go install builds them into TOOLS.
+GO_TOOLS = \
+	github.com/google/go-containerregistry/cmd/crane@v0.22.1 \
+	github.com/regclient/regclient/cmd/regctl@v0.11.7 \
+	oras.land/oras/cmd/oras@v1.3.6 \
+	helm.sh/helm/v4/cmd/helm@v4.3.1 \
+	github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111 \
+	github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c \
+	github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24 \
+	honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev
+
+export LONGSHORE_TOOLS ?= $(CURDIR)/bin
+
+build:
+	go build ./cmd/longshore
+
+try: DEBIAN_PACKAGES = skopeo
+try: apt
+	go run ./e2e/try
+
+# The last line is the totals of all tests, alone.
+test: apt tools check
+	go run ./e2e/report -require e2e/required.txt \
+		'test -race -tags integration -timeout 20m ./...' \
+		'test -tags e2e -count 1 -timeout 40m ./e2e'
+
+unit:
+	go test -race ./...
+
+check:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt has changes for:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go vet -tags integration,e2e ./...
+	$(LONGSHORE_TOOLS)/staticcheck ./...
+	$(LONGSHORE_TOOLS)/staticcheck -tags integration,e2e ./...
+
+tools:
+	for tool in $(GO_TOOLS); do echo "$$tool"; GOBIN=$(LONGSHORE_TOOLS) go install "$$tool" || exit 1; done
+
+apt:
+	@if dpkg-query -W -f '$${db:Status-Status}\n' $(DEBIAN_PACKAGES) 2>&1 | grep -qvx installed; then \
+		sh e2e/apt-install.sh $(DEBIAN_PACKAGES); fi
