@@ -1,0 +1,193 @@
+// Package api answers the OCI Distribution API, and Docker's dialects of it, over a
+// registry.Registry.
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/longshore-registry/longshore/registry"
+)
+
+type server struct {
+	registry *registry.Registry
+	options  Options
+	log      *slog.Logger
+}
+
+// New returns the handler of the whole API: /v2/ of the OCI distribution spec, /v1/search of Docker's
+// registry, and /livez and /readyz for whoever watches the process.
+func New(r *registry.Registry, o Options) http.Handler {
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
+	o.MaxTags = cmp.Or(o.MaxTags, 100)
+	o.MaxPageSize = cmp.Or(o.MaxPageSize, 1000)
+	o.PageSize = min(cmp.Or(o.PageSize, 1000), o.MaxPageSize)
+	o.Redirect.MinSize = cmp.Or(o.Redirect.MinSize, 64<<10)
+	o.Redirect.Life = cmp.Or(o.Redirect.Life, 20*time.Minute)
+	o.PublicURL = strings.TrimSuffix(o.PublicURL, "/")
+	s := &server{registry: r, options: o, log: o.Log}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+
+	// Paths are matched as they were sent: nothing is cleaned, joined or redirected, since a
+	// redirect of a PUT loses its body and "%2F" is not "/".
+	m := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	m.NotFoundHandler = s.handle(func(http.ResponseWriter, *http.Request) error {
+		return &statusError{http.StatusNotFound, "NOT_FOUND", "there is nothing at this path", nil}
+	})
+	m.MethodNotAllowedHandler = s.handle(func(http.ResponseWriter, *http.Request) error {
+		return &statusError{http.StatusMethodNotAllowed, registry.Unsupported, "this path does not have that method", nil}
+	})
+	route := func(path string, h handler, methods ...string) {
+		m.Handle(path, s.handle(h)).Methods(methods...)
+	}
+	const name = "/v2/{name:.+}"
+	route("/livez", s.live, "GET", "HEAD")
+	route("/readyz", s.ready, "GET", "HEAD")
+	route("/v1/search", s.search, "GET")
+	route("/v1/_ping", s.live, "GET", "HEAD")
+	for _, path := range []string{"/v2", "/v2/"} {
+		route(path, s.base, "GET", "HEAD")
+	}
+	for _, path := range []string{"/v2/_catalog", "/v2/_catalog/"} {
+		route(path, s.catalog, "GET", "HEAD")
+	}
+	route(name+"/tags/list", s.tags, "GET", "HEAD")
+	route(name+"/referrers/{digest:[^/]+}", s.referrers, "GET", "HEAD")
+	route(name+"/manifests/{reference:[^/]+}", s.getManifest, "GET", "HEAD")
+	route(name+"/manifests/{reference:[^/]+}", s.putManifest, "PUT")
+	route(name+"/manifests/{reference:[^/]+}", s.deleteManifest, "DELETE")
+	for _, path := range []string{"/blobs/uploads", "/blobs/uploads/"} {
+		route(name+path, s.startUpload, "POST")
+	}
+	route(name+"/blobs/uploads/{id:[^/]+}", s.uploadStatus, "GET", "HEAD")
+	route(name+"/blobs/uploads/{id:[^/]+}", s.patchUpload, "PATCH")
+	route(name+"/blobs/uploads/{id:[^/]+}", s.putUpload, "PUT")
+	route(name+"/blobs/uploads/{id:[^/]+}", s.cancelUpload, "DELETE")
+	route(name+"/blobs/{digest:[^/]+}", s.getBlob, "GET", "HEAD")
+	route(name+"/blobs/{digest:[^/]+}", s.deleteBlob, "DELETE")
+	route(name+"/", s.deleteRepository, "DELETE")
+	return m
+}
+
+// handler is an endpoint. Before it has written anything it may return an error, which becomes the
+// answer.
+type handler func(http.ResponseWriter, *http.Request) error
+
+func (s *server) handle(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		out := newResponse(w, s.options.IdleTimeout)
+		r.Body = newBody(w, r.Body, s.options.IdleTimeout)
+		header := out.Header()
+		header.Set("Docker-Distribution-Api-Version", "registry/2.0")
+		header.Set("X-Content-Type-Options", "nosniff")
+		var err error
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				s.log.Error("a request failed by a fault in longshore; please report it", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				err = &statusError{http.StatusInternalServerError, unknown, "the registry failed; its log says more", nil}
+			}
+			if err != nil {
+				s.answerError(out, r, err)
+			}
+			s.logRequest(out, r, start, err)
+		}()
+		err = h(out, r)
+	})
+}
+
+func (s *server) logRequest(w *response, r *http.Request, start time.Time, err error) {
+	level := slog.LevelDebug
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status), slog.Int64("bytes", w.written),
+		slog.Duration("took", time.Since(start)), slog.String("client", s.client(r).String()),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	switch {
+	case w.status >= 500:
+		level = slog.LevelError
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPatch:
+		level = slog.LevelInfo
+	}
+	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+func (s *server) live(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, true)
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.registry.Ready(ctx); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = &statusError{http.StatusServiceUnavailable, unavailable, "the store does not answer", err}
+		}
+		return err
+	}
+	return writeJSON(w, http.StatusOK, true)
+}
+
+func (s *server) base(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, struct{}{})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	return writeJSONAs(w, status, "application/json", v)
+}
+
+func writeJSONAs(w http.ResponseWriter, status int, mediaType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+	return nil
+}
+
+// location is the value for a Location header.
+func (s *server) location(path string) string { return s.options.PublicURL + path }
+
+// repository gives the name in the path, checked.
+func repository(r *http.Request) (string, error) {
+	name := mux.Vars(r)["name"]
+	return name, registry.CheckName(name)
+}
+
+// variable gives a part of the path as the client meant it: some write ':' as "%3A".
+func variable(r *http.Request, name string) string {
+	text := mux.Vars(r)[name]
+	if plain, err := url.PathUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}
+
+// repositoryAndDigest gives both, checked.
+func repositoryAndDigest(r *http.Request) (string, digest.Digest, error) {
+	repo, err := repository(r)
+	if err != nil {
+		return "", "", err
+	}
+	d, err := registry.ParseDigest(variable(r, "digest"))
+	return repo, d, err
+}

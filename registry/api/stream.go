@@ -1,0 +1,112 @@
+package api
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// body is a request's body that may take any time but has to make progress: each read has a deadline of its own.
+type body struct {
+	io.ReadCloser
+	control *http.ResponseController
+	idle    time.Duration
+	set     time.Time
+}
+
+func newBody(w http.ResponseWriter, rc io.ReadCloser, idle time.Duration) io.ReadCloser {
+	return &body{ReadCloser: rc, control: http.NewResponseController(w), idle: idle}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	// Moving the deadline costs something; an eighth of it is near enough.
+	if now := time.Now(); now.Sub(b.set) > b.idle/8 {
+		b.set = now
+		b.control.SetReadDeadline(now.Add(b.idle))
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.lift()
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.lift()
+	return b.ReadCloser.Close()
+}
+
+// lift takes the deadline away: net/http goes on reading from the connection, to see whether the client leaves.
+func (b *body) lift() {
+	if !b.set.IsZero() {
+		b.control.SetReadDeadline(time.Time{})
+		b.set = time.Time{}
+	}
+}
+
+// response notes what was answered, and gives each piece of an answer a deadline of its own.
+type response struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	idle    time.Duration
+	set     time.Time
+	status  int
+	written int64
+}
+
+func newResponse(w http.ResponseWriter, idle time.Duration) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w), idle: idle}
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) extend() {
+	if now := time.Now(); now.Sub(w.set) > w.idle/8 {
+		w.set = now
+		w.control.SetWriteDeadline(now.Add(w.idle))
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	w.extend()
+	n, err := w.ResponseWriter.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+// piece is how many bytes of a file go out under one deadline.
+const piece = 1 << 20
+
+// ReadFrom passes a file on in the form for which net/http uses sendfile: an io.LimitedReader right over it.
+func (w *response) ReadFrom(src io.Reader) (int64, error) {
+	from, ok := w.ResponseWriter.(io.ReaderFrom)
+	limited, isLimited := src.(*io.LimitedReader)
+	if !ok || !isLimited {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	var total int64
+	for limited.N > 0 {
+		w.extend()
+		now := io.LimitedReader{R: limited.R, N: min(piece, limited.N)}
+		want := now.N
+		n, err := from.ReadFrom(&now)
+		limited.N -= n
+		total += n
+		w.written += n
+		if err != nil || n < want {
+			return total, err
+		}
+	}
+	return total, nil
+}

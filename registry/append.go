@@ -1,0 +1,465 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+const (
+	// smallUpload is the size in bytes up to which what one request brings is held in memory and
+	// stored by a single Put.
+	smallUpload = 4 << 20
+	copyBuffer  = 256 << 10
+	// keepTime is how long it may take to keep what a client sent before its connection broke.
+	keepTime = time.Minute
+)
+
+// Chunk is the body of a request that adds to an upload.
+type Chunk struct {
+	Body   io.Reader
+	Length int64 // of Body in bytes; -1 if unknown
+
+	// Ranged says that the client named the range Start to End, both inclusive, with Content-Range.
+	Ranged     bool
+	Start, End int64
+}
+
+func (c *Chunk) check() error {
+	if c.Ranged && c.Length >= 0 && c.Length != c.End-c.Start+1 {
+		return c.sizeError(c.Length)
+	}
+	return nil
+}
+
+func (c *Chunk) sizeError(length int64) error {
+	return errorf(SizeInvalid, "the body's length is not that of its Content-Range").with("range", c.End-c.Start+1).with("body", length)
+}
+
+// Append adds a chunk to the session (PATCH). RANGE_INVALID, with the Upload as it stands, if the chunk
+// names a range that is not the next one. A chunk without a range continues from where value stood, so a request that is
+// repeated because its answer was lost gives the same again. If the body breaks off, what came is kept
+// and UploadStatus tells how much.
+func (r *Registry) Append(ctx context.Context, repo, id, value string, c Chunk) (Upload, error) {
+	f, base, release, err := r.begin(ctx, repo, id, value, &c)
+	if err != nil {
+		return f.upload(r), err
+	}
+	defer release()
+	d, err := r.read(ctx, base, &c)
+	if err != nil {
+		return f.upload(r), err
+	}
+	defer d.release()
+	return r.keep(ctx, f, d)
+}
+
+// Finish adds the last chunk, which may be empty, and makes the upload a blob of the repository (PUT). DIGEST_INVALID
+// if the bytes have another digest; the session is then as before the request, or unknown
+// from now on if the chunk was large.
+func (r *Registry) Finish(ctx context.Context, repo, id, value string, c Chunk, want digest.Digest) (Upload, error) {
+	f, base, release, err := r.begin(ctx, repo, id, value, &c)
+	if err != nil {
+		if f.live != nil && f.live.closedBy() == want {
+			if _, err := r.Blob(ctx, repo, want); err == nil {
+				return Upload{}, nil // its answer was lost
+			}
+		}
+		return f.upload(r), err
+	}
+	defer release()
+	if base.Offset == 0 {
+		base.Algorithm = want.Algorithm()
+	}
+	d, err := r.read(ctx, base, &c)
+	if err != nil {
+		return f.upload(r), err
+	}
+	defer d.release()
+	if d.broken != nil {
+		return r.keep(ctx, f, d)
+	}
+	if err := r.close(ctx, f, d, want); err != nil {
+		return f.upload(r), err
+	}
+	return Upload{}, nil
+}
+
+// PutBlob makes a body a blob of the repository (POST with a digest), without a session.
+func (r *Registry) PutBlob(ctx context.Context, repo string, c Chunk, want digest.Digest) error {
+	if err := CheckName(repo); err != nil {
+		return err
+	}
+	base := session{ID: newUUID(), Repo: repo, Algorithm: want.Algorithm(), Born: r.now()}
+	d, err := r.read(ctx, base, &c)
+	if err != nil {
+		return err
+	}
+	defer d.release()
+	if d.broken != nil {
+		return errors.Join(d.broken, d.drop(ctx))
+	}
+	return r.close(ctx, found{live: &liveUpload{newest: base}, own: base, newest: base}, d, want)
+}
+
+func (f found) upload(r *Registry) Upload {
+	if f.live == nil {
+		return Upload{}
+	}
+	f.live.mu.Lock()
+	defer f.live.mu.Unlock()
+	return r.upload(&f.live.newest)
+}
+
+// begin finds the session and the state of it that the chunk continues.
+func (r *Registry) begin(ctx context.Context, repo, id, value string, c *Chunk) (found, session, func(), error) {
+	f, err := r.findUpload(ctx, repo, id, value)
+	if err != nil {
+		return found{}, session{}, nil, err
+	}
+	if f.live.closedBy() != "" {
+		return f, session{}, nil, uploadUnknown(id)
+	}
+	base, release := f.own, func() {}
+	switch {
+	case c.Ranged:
+		if !f.live.chunk.TryLock() {
+			return f, session{}, nil, errorf(RangeInvalid, "another request adds a chunk to this upload just now").with("id", id)
+		}
+		release = f.live.chunk.Unlock
+		f.live.mu.Lock()
+		base = f.live.newest
+		f.live.mu.Unlock()
+		if c.Start != base.Offset {
+			release()
+			return f, session{}, nil, errorf(RangeInvalid, "the chunk is not the next one").with("start", c.Start).with("next", base.Offset)
+		}
+		if err := c.check(); err != nil {
+			release()
+			return f, session{}, nil, err
+		}
+	case c.Length == 0:
+		base = f.newest
+	}
+	if base, err = r.load(ctx, base); err != nil {
+		release()
+		return f, session{}, nil, err
+	}
+	return f, base, release, nil
+}
+
+// draft is a chunk that was read to its end, or to where it broke off, and not yet kept.
+type draft struct {
+	base   session
+	size   int64 // bytes of the chunk
+	hash   hash.Hash
+	small  []byte         // the chunk, unless it is in
+	writer drivers.Writer // this, after all that came before
+	data   string         // key of writer
+	broken error          // why the body ended early
+	memory int64          // of small, taken from the registry's bound
+	owner  *Registry
+}
+
+func (d *draft) release() { d.owner.uploadMemory.Release(d.memory) }
+
+// drop undoes what reading the chunk did to the store.
+func (d *draft) drop(ctx context.Context) error {
+	if d.writer == nil {
+		return nil
+	}
+	return d.writer.Cancel(context.WithoutCancel(ctx))
+}
+
+// read takes in the body. A short one stays in memory; a long one goes to the driver as it comes.
+func (r *Registry) read(ctx context.Context, base session, c *Chunk) (*draft, error) {
+	h, err := base.hasher()
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{base: base, hash: h, owner: r}
+	body := c.Body
+	if c.Ranged {
+		body = io.LimitReader(body, c.End-c.Start+2) // one more, to see that there is more
+	}
+	ended, err := d.readSmall(body, c.Length)
+	if err == nil && !ended {
+		err = r.stream(ctx, d, body, c.Length)
+	}
+	if err != nil {
+		d.release()
+		return nil, errors.Join(err, d.drop(ctx))
+	}
+	if c.Ranged && d.broken == nil && d.size != c.End-c.Start+1 {
+		d.release()
+		return nil, errors.Join(c.sizeError(d.size), d.drop(ctx))
+	}
+	return d, nil
+}
+
+// readSmall reads into memory until the body ends or is too long for that, and says which.
+func (d *draft) readSmall(body io.Reader, length int64) (ended bool, err error) {
+	if length > smallUpload {
+		return false, nil
+	}
+	const step = 64 << 10
+	grow := length + 1 // one more to see the end
+	if length < 0 {
+		grow = step
+	}
+	for d.size <= smallUpload {
+		if int64(len(d.small))-d.size == 0 {
+			if !d.owner.uploadMemory.TryAcquire(grow) {
+				break
+			}
+			d.memory += grow
+			d.small = append(d.small, make([]byte, grow)...)
+			grow = min(max(int64(len(d.small)), step), smallUpload+1-d.size)
+		}
+		n, err := body.Read(d.small[d.size:])
+		d.size += int64(n)
+		if err == io.EOF {
+			ended = true
+			break
+		} else if err != nil {
+			d.broken, ended = err, true
+			break
+		}
+	}
+	d.small = d.small[:d.size]
+	d.hash.Write(d.small)
+	return ended, nil
+}
+
+// stream passes what has been read, and the rest of the body, to the driver.
+func (r *Registry) stream(ctx context.Context, d *draft, body io.Reader, length int64) error {
+	// The writer outlives the client's connection: what came in is kept when that breaks.
+	ctx = context.WithoutCancel(ctx)
+	if err := r.openWriter(ctx, d, length); err != nil {
+		return err
+	}
+	if _, err := d.writer.Write(d.small); err != nil {
+		return err
+	}
+	d.small = nil
+	d.release()
+	d.memory = 0
+	buf := r.buffers.Get().(*[copyBuffer]byte)
+	defer r.buffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if n > 0 {
+			d.hash.Write(buf[:n])
+			d.size += int64(n)
+			if _, err := d.writer.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
+			d.broken = err
+			return nil
+		}
+	}
+}
+
+// openWriter makes d.writer, at the end of what the session holds. A place that is written to afresh gets a new
+// name, so that no repeated request can touch what another one wrote.
+func (r *Registry) openWriter(ctx context.Context, d *draft, length int64) error {
+	var err error
+	if d.base.Writer != nil {
+		d.data = d.base.Data
+		d.writer, err = r.driver.Resume(ctx, d.data, d.base.Writer)
+		if errors.Is(err, drivers.ErrPrecondition) {
+			return &Error{Code: RangeInvalid, Message: "this part of the upload was continued already", Err: err}
+		}
+		return err
+	}
+	if length >= 0 {
+		length += d.base.Offset
+	}
+	d.data = newDataKey(r.now())
+	if d.writer, err = r.driver.Writer(ctx, d.data, length); err != nil || d.base.Offset == 0 {
+		return err
+	}
+	before, _, err := r.driver.Reader(ctx, d.base.Data, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer before.Close()
+	n, err := io.Copy(d.writer, before)
+	if err == nil && n != d.base.Offset {
+		err = &drivers.Error{Op: "continue upload", Driver: "registry", Key: d.base.Data, Kind: drivers.ErrCorrupt}
+	}
+	return err
+}
+
+// keep makes the draft the session's newest state.
+func (r *Registry) keep(ctx context.Context, f found, d *draft) (Upload, error) {
+	if d.size == 0 {
+		return r.upload(&f.newest), d.broken
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	s, err := r.store(ctx, d, false)
+	if err != nil {
+		return f.upload(r), err
+	}
+	f.live.mu.Lock()
+	s.Step = max(s.Step, f.live.newest.Step) + 1
+	f.live.mu.Unlock()
+	short := s
+	if d.broken != nil || len(s.encode()) > maxValue {
+		if short, err = r.keepStep(ctx, &s); err != nil {
+			return f.upload(r), err
+		}
+	}
+	f.live.mu.Lock()
+	defer f.live.mu.Unlock()
+	if f.live.cancelled {
+		return Upload{}, uploadUnknown(s.ID)
+	}
+	f.live.newest, f.live.wrote = short, s.Data
+	return r.upload(&short), d.broken
+}
+
+// store brings the draft into the store: with closing so that the data is whole, else so that it
+// can be continued.
+func (r *Registry) store(ctx context.Context, d *draft, closing bool) (session, error) {
+	s := d.base
+	s.Offset += d.size
+	if err := s.setHash(d.hash); err != nil {
+		return session{}, errors.Join(err, d.drop(ctx))
+	}
+	if d.writer == nil && d.base.Writer == nil {
+		if d.size == 0 && d.base.Whole {
+			return s, nil
+		}
+		if s.Offset <= smallUpload {
+			return r.storeSmall(ctx, d, s)
+		}
+	}
+	if d.writer == nil {
+		if err := r.openWriter(ctx, d, d.size); err != nil {
+			return session{}, errors.Join(err, d.drop(ctx))
+		}
+		if _, err := d.writer.Write(d.small); err != nil {
+			return session{}, errors.Join(err, d.drop(ctx))
+		}
+	}
+	s.Data = d.data
+	var err error
+	if closing {
+		s.Whole, s.Writer = true, nil
+		err = d.writer.Commit(ctx)
+	} else {
+		s.Whole = false
+		s.Writer, err = d.writer.Suspend(ctx)
+	}
+	if err != nil {
+		return session{}, errors.Join(err, d.drop(ctx))
+	}
+	return s, nil
+}
+
+func (r *Registry) storeSmall(ctx context.Context, d *draft, s session) (session, error) {
+	body := d.small
+	if d.base.Whole {
+		before, err := readObject(ctx, r.driver, d.base.Data)
+		if err != nil {
+			return session{}, err
+		}
+		body = bytes.Join([][]byte{before.body, d.small}, nil)
+		if int64(len(body)) != s.Offset {
+			return session{}, &drivers.Error{Op: "continue upload", Driver: "registry", Key: d.base.Data, Kind: drivers.ErrCorrupt}
+		}
+	}
+	s.Data, s.Whole, s.Writer = newDataKey(r.now()), true, nil
+	return s, r.driver.Put(ctx, s.Data, body)
+}
+
+// close makes the draft a blob.
+func (r *Registry) close(ctx context.Context, f found, d *draft, want digest.Digest) error {
+	sameAlgorithm := want.Algorithm() == d.base.Algorithm
+	if got := digest.NewDigest(d.base.Algorithm, d.hash); sameAlgorithm && got != want {
+		return r.refuse(ctx, f, d, digestMismatch(want, got))
+	}
+	s, err := r.store(ctx, d, true)
+	if errors.Is(err, drivers.ErrPrecondition) || errors.Is(err, drivers.ErrNotFound) || HasCode(err, RangeInvalid) {
+		// Another process may have closed this very session; then the blob is there.
+		if _, blobErr := r.Blob(ctx, d.base.Repo, want); blobErr == nil {
+			return nil
+		}
+		return errors.Join(uploadUnknown(d.base.ID), err)
+	} else if err != nil {
+		return err
+	}
+	f.live.mu.Lock()
+	wrote := f.live.wrote == s.Data || d.size > 0 || s.Data != d.base.Data
+	f.live.mu.Unlock()
+	if !wrote {
+		info, err := r.driver.Stat(ctx, s.Data)
+		if errors.Is(err, drivers.ErrNotFound) || err == nil && info.Size != s.Offset {
+			return uploadUnknown(s.ID)
+		} else if err != nil {
+			return err
+		}
+	}
+	if !sameAlgorithm {
+		if s.Data, err = r.rehash(ctx, &s, want); err != nil {
+			return err
+		}
+	}
+	if err := r.addBlob(ctx, s.Repo, want, blobRecord{Size: s.Offset, Data: s.Data}); err != nil {
+		return err
+	}
+	f.live.mu.Lock()
+	f.live.committed = want
+	f.live.mu.Unlock()
+	return nil
+}
+
+func digestMismatch(want, got digest.Digest) *Error {
+	return errorf(DigestInvalid, "the content has another digest than the one given").with("given", want).with("content", got)
+}
+
+// refuse takes back a draft whose digest is wrong.
+func (r *Registry) refuse(ctx context.Context, f found, d *draft, why error) error {
+	if d.writer != nil && d.base.Writer != nil {
+		f.live.mu.Lock()
+		f.live.cancelled = true // the bytes from before went with the chunk
+		f.live.mu.Unlock()
+	}
+	return errors.Join(why, d.drop(ctx))
+}
+
+// rehash copies data that was hashed with one algorithm for a digest of another: what one
+// record names no other record may name. It costs the bytes twice; clients avoid it with digest-algorithm.
+func (r *Registry) rehash(ctx context.Context, s *session, want digest.Digest) (string, error) {
+	body, _, err := r.driver.Reader(ctx, s.Data, 0, -1)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	key := newDataKey(r.now())
+	w, err := r.driver.Writer(ctx, key, s.Offset)
+	if err != nil {
+		return "", err
+	}
+	h := want.Algorithm().Hash()
+	if _, err = io.Copy(io.MultiWriter(h, w), body); err != nil {
+		return "", errors.Join(err, w.Cancel(context.WithoutCancel(ctx)))
+	}
+	if got := digest.NewDigest(want.Algorithm(), h); got != want {
+		return "", errors.Join(digestMismatch(want, got), w.Cancel(context.WithoutCancel(ctx)))
+	}
+	return key, w.Commit(ctx)
+}

@@ -1,0 +1,85 @@
+package registry
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// The layout of the store; docs/storage-format.md describes it.
+const (
+	formatKey      = "format"
+	catalogPrefix  = "catalog/"
+	catalogSuffix  = "-"
+	uploadsPrefix  = "uploads/"
+	cancelledStep  = "cancelled"
+	uploadStepForm = "%08d-%s" // steps sort by number; the random end keeps two replicas apart
+)
+
+func recordKey(d digest.Digest) string {
+	return "blobs/" + string(d.Algorithm()) + "/" + d.Encoded()[:2] + "/" + d.Encoded()
+}
+
+func condemnedKey(d digest.Digest) string {
+	return "condemned/" + string(d.Algorithm()) + "/" + d.Encoded()
+}
+
+func repoPrefix(repo string) string { return "repos/" + repo + "/_" }
+
+func repoCondemnedKey(repo string) string { return repoPrefix(repo) + "condemned" }
+
+func linkKey(repo string, d digest.Digest) string {
+	return repoPrefix(repo) + "blobs/" + string(d.Algorithm()) + "/" + d.Encoded()
+}
+
+func manifestKey(repo string, d digest.Digest) string {
+	return repoPrefix(repo) + "manifests/" + string(d.Algorithm()) + "/" + d.Encoded()
+}
+
+func tagsPrefix(repo string) string { return repoPrefix(repo) + "tags/" }
+
+func tagKey(repo, tag string) string { return tagsPrefix(repo) + tag }
+
+func referrersPrefix(repo string, subject digest.Digest) string {
+	return repoPrefix(repo) + "referrers/" + string(subject.Algorithm()) + "/" + subject.Encoded() + "/"
+}
+
+func referrerKey(repo string, subject, d digest.Digest) string {
+	return referrersPrefix(repo, subject) + digestElement(d)
+}
+
+func parentsPrefix(repo string, child digest.Digest) string {
+	return repoPrefix(repo) + "parents/" + string(child.Algorithm()) + "/" + child.Encoded() + "/"
+}
+
+func parentKey(repo string, child, index digest.Digest) string {
+	return parentsPrefix(repo, child) + digestElement(index)
+}
+
+// digestElement writes a digest as one element of a key, where ':' may not stand.
+func digestElement(d digest.Digest) string { return string(d.Algorithm()) + "-" + d.Encoded() }
+
+func parseDigestElement(s string) (digest.Digest, error) {
+	return ParseDigest(strings.Replace(s, "-", ":", 1))
+}
+
+// catalogKey ends in '-': no name does, and it sorts before whatever a longer name can go on with,
+// so the keys have the order of the names.
+func catalogKey(repo string) string { return catalogPrefix + repo + catalogSuffix }
+
+// newDataKey names the place for the bytes of a new blob. The random part comes first, since
+// S3 splits its load by prefix.
+func newDataKey(now time.Time) string {
+	d := nonce()
+	return "data/" + d[:2] + "/" + now.UTC().Format(time.DateOnly) + "/" + d
+}
+
+// nonce returns 128 random bits in hex.
+func nonce() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

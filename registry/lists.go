@@ -1,0 +1,220 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// page reads up to n names from a listing, and whether more follow. Each key is prefix, name, suffix.
+func (r *Registry) page(ctx context.Context, prefix, suffix, last string, n int) (names []string, more bool, err error) {
+	names = []string{}
+	if n == 0 {
+		return names, false, nil
+	}
+	after := ""
+	if last != "" {
+		after = prefix + last + suffix
+	}
+	for entry, err := range r.driver.List(ctx, prefix, after, "") {
+		if err != nil {
+			return nil, false, err
+		}
+		name, ok := strings.CutSuffix(strings.TrimPrefix(entry.Key, prefix), suffix)
+		if !ok {
+			continue
+		}
+		if len(names) == n {
+			return names, true, nil
+		}
+		names = append(names, name)
+	}
+	return names, false, nil
+}
+
+// Tags lists up to n tags of a repository that come after last in the order of their bytes. more says that there are
+// others. NAME_UNKNOWN if the repository does not exist.
+func (r *Registry) Tags(ctx context.Context, repo, last string, n int) (tags []string, more bool, err error) {
+	if err := CheckName(repo); err != nil {
+		return nil, false, err
+	}
+	tags, more, err = r.page(ctx, tagsPrefix(repo), "", last, n)
+	if err != nil || len(tags) > 0 {
+		return tags, more, err
+	}
+	if _, err := r.driver.Stat(ctx, catalogKey(repo)); errors.Is(err, drivers.ErrNotFound) {
+		return nil, false, nameUnknown(repo)
+	} else if err != nil {
+		return nil, false, err
+	}
+	return tags, false, nil
+}
+
+func nameUnknown(repo string) *Error {
+	return errorf(NameUnknown, "repository name not known to registry").with("name", repo)
+}
+
+// Catalog lists up to n repositories that come after last in the order of their bytes. more says that there are others.
+func (r *Registry) Catalog(ctx context.Context, last string, n int) (repos []string, more bool, err error) {
+	return r.page(ctx, catalogPrefix, catalogSuffix, last, n)
+}
+
+// Search lists up to n repositories whose names contain text.
+func (r *Registry) Search(ctx context.Context, text string, n int) ([]string, error) {
+	found := []string{}
+	text = strings.ToLower(text)
+	const pageSize = 1000
+	for last, more := "", true; more; {
+		var repos []string
+		var err error
+		if repos, more, err = r.Catalog(ctx, last, pageSize); err != nil {
+			return nil, err
+		}
+		for _, repo := range repos {
+			last = repo
+			if !strings.Contains(repo, text) {
+				continue
+			}
+			if len(found) == n {
+				return found, nil
+			}
+			found = append(found, repo)
+		}
+	}
+	return found, nil
+}
+
+// Referrers lists up to n manifests whose subject is d, from after last on; artifactType, if not nil, is the one they have
+// to have. A subject that nobody has pushed has none. next is where the following page begins, "" at the end.
+func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, artifactType *string, last string, n int) (list []v1.Descriptor, next string, err error) {
+	if err := CheckName(repo); err != nil {
+		return nil, "", err
+	}
+	prefix := referrersPrefix(repo, d)
+	after := ""
+	if last != "" {
+		after = prefix + last
+	}
+	var keys []string
+	for entry, err := range r.driver.List(ctx, prefix, after, "") {
+		if err != nil {
+			return nil, "", err
+		}
+		if len(keys) == n {
+			next = strings.TrimPrefix(keys[n-1], prefix)
+			break
+		}
+		keys = append(keys, entry.Key)
+	}
+	all := make([]*v1.Descriptor, len(keys))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, key := range keys {
+		g.Go(func() error {
+			o, err := r.reads.get(gctx, key)
+			if errors.Is(err, drivers.ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if err := json.Unmarshal(o.body, &all[i]); err != nil {
+				return &drivers.Error{Op: "read referrer", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, "", err
+	}
+	list = []v1.Descriptor{}
+	for _, one := range all {
+		if one != nil && (artifactType == nil || *artifactType == one.ArtifactType) {
+			list = append(list, *one)
+		}
+	}
+	return list, next, nil
+}
+
+// putReferrer writes the manifest's descriptor among the referrers of its subject.
+func (p *pushing) putReferrer(ctx context.Context) error {
+	body, err := json.Marshal(v1.Descriptor{
+		MediaType: p.manifest.MediaType, Digest: p.manifest.Digest, Size: int64(len(p.manifest.Body)),
+		ArtifactType: p.content.artifactType(), Annotations: p.content.Annotations,
+	})
+	if err != nil {
+		return err
+	}
+	return p.driver.Put(ctx, referrerKey(p.want.Repo, p.content.Subject.Digest, p.manifest.Digest), body)
+}
+
+// DeleteRepository removes a repository with all its tags and manifests. NAME_UNKNOWN if there is none. Blobs' bytes go
+// with a later collection; repositories below it in name stay.
+func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
+	if err := CheckName(repo); err != nil {
+		return err
+	}
+	_, err := r.driver.Stat(ctx, catalogKey(repo))
+	if errors.Is(err, drivers.ErrNotFound) {
+		return nameUnknown(repo)
+	} else if err != nil {
+		return err
+	}
+	// The catalogue first: a push that runs meanwhile writes its line after its tag.
+	if err := r.driver.Delete(ctx, catalogKey(repo)); err != nil {
+		return err
+	}
+	for key := range r.records.All() {
+		if key.repo == repo {
+			r.records.Invalidate(key)
+		}
+	}
+	for _, part := range []string{"tags/", "referrers/", "manifests/", "parents/", "blobs/"} {
+		if err := r.deleteAll(ctx, repoPrefix(repo)+part); err != nil {
+			return err
+		}
+	}
+	tags, _, err := r.page(ctx, tagsPrefix(repo), "", "", 1)
+	if err == nil && len(tags) > 0 {
+		if err := r.putIfAbsent(ctx, catalogKey(repo), nil); !errors.Is(err, drivers.ErrExists) {
+			return err
+		}
+	}
+	return err
+}
+
+func (r *Registry) deleteAll(ctx context.Context, prefix string) error {
+	const batch = 1000
+	var keys []string
+	for entry, err := range r.driver.List(ctx, prefix, "", "") {
+		if err != nil {
+			return err
+		}
+		if keys = append(keys, entry.Key); len(keys) == batch {
+			if err := r.driver.Delete(ctx, keys...); err != nil {
+				return err
+			}
+			keys = keys[:0]
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return r.driver.Delete(ctx, keys...)
+}
+
+func compareDetail(a, b *Error) int {
+	digestOf := func(e *Error) digest.Digest {
+		m, _ := e.Detail.(map[string]any)
+		d, _ := m["digest"].(digest.Digest)
+		return d
+	}
+	return cmp.Compare(digestOf(a), digestOf(b))
+}

@@ -1,0 +1,307 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// The media types of Docker's image format, schema 2.
+const (
+	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	MediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+	mediaTypeDockerForeign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+	mediaTypeOCIArtifact   = "application/vnd.oci.artifact.manifest.v1+json"
+)
+
+// Manifest is a manifest, index or list as it was pushed.
+type Manifest struct {
+	Digest    digest.Digest
+	MediaType string
+	Body      []byte // never changed
+	Pushed    time.Time
+
+	id string // of this very push
+}
+
+// Descriptor is one descriptor in a manifest; fields that the registry has no use for are left out.
+type descriptor struct {
+	MediaType    string            `json:"mediaType"`
+	ArtifactType string            `json:"artifactType"`
+	Digest       digest.Digest     `json:"digest"`
+	Size         *int64            `json:"size"`
+	URLs         []string          `json:"urls"`
+	Annotations  map[string]string `json:"annotations"`
+}
+
+// content is what the registry reads in a manifest.
+type content struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	ArtifactType  string            `json:"artifactType"`
+	Config        *descriptor       `json:"config"`
+	Layers        []*descriptor     `json:"layers"`
+	Blobs         []*descriptor     `json:"blobs"`
+	Manifests     []*descriptor     `json:"manifests"`
+	Subject       *descriptor       `json:"subject"`
+	Annotations   map[string]string `json:"annotations"`
+	FSLayers      json.RawMessage   `json:"fsLayers"`
+
+	isIndex bool
+}
+
+// maxNesting bounds the depth of a manifest's JSON; real ones have 5.
+const maxNesting = 64
+
+// parseManifest checks a manifest by the rules of its media type. MANIFEST_INVALID says what is wrong and where.
+func parseManifest(mediaType string, body []byte) (*content, error) {
+	bad := func(format string, args ...any) error { return errorf(ManifestInvalid, format, args...) }
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, bad("the manifest is empty")
+	}
+	if !utf8.Valid(body) {
+		return nil, bad("the manifest is not UTF-8")
+	}
+	if err := checkKeys(body); err != nil {
+		return nil, bad("the manifest %v", err)
+	}
+	var c content
+	if err := json.Unmarshal(body, &c); err != nil {
+		return nil, bad("the manifest does not have the form of its media type: %v", err)
+	}
+	switch mediaType {
+	case v1.MediaTypeImageManifest, MediaTypeDockerManifest, mediaTypeOCIArtifact:
+	case v1.MediaTypeImageIndex, MediaTypeDockerList:
+		c.isIndex = true
+	case "":
+		return nil, bad("the request has no Content-Type, and the manifest no mediaType")
+	default:
+		return nil, bad("media type %q is not one of a manifest that this registry takes: %s, %s, %s, %s", mediaType,
+			v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, MediaTypeDockerManifest, MediaTypeDockerList)
+	}
+	if c.MediaType != "" && c.MediaType != mediaType {
+		return nil, bad("mediaType is %q in the manifest and %q in Content-Type", c.MediaType, mediaType)
+	}
+	if c.FSLayers != nil {
+		return nil, bad("fsLayers does not belong into a manifest of this media type")
+	}
+	var err error
+	switch {
+	case mediaType == mediaTypeOCIArtifact:
+		err = c.checkArtifact()
+	case c.isIndex:
+		err = c.checkIndex()
+	default:
+		err = c.checkImage()
+	}
+	if err == nil && c.Subject != nil {
+		err = c.Subject.check("subject")
+	}
+	if err != nil {
+		return nil, bad("%v", err)
+	}
+	return &c, nil
+}
+
+func (c *content) checkImage() error {
+	switch {
+	case c.SchemaVersion != 2:
+		return fmt.Errorf("schemaVersion is %d and has to be 2", c.SchemaVersion)
+	case c.Manifests != nil:
+		return fmt.Errorf("manifests does not belong into an image manifest")
+	case c.Config == nil:
+		return fmt.Errorf("config is missing")
+	}
+	if err := c.Config.check("config"); err != nil {
+		return err
+	}
+	return checkAll("layers", c.Layers)
+}
+
+func (c *content) checkIndex() error {
+	switch {
+	case c.SchemaVersion != 2:
+		return fmt.Errorf("schemaVersion is %d and has to be 2", c.SchemaVersion)
+	case c.Layers != nil || c.Config != nil:
+		return fmt.Errorf("layers and config do not belong into an index")
+	case c.Manifests == nil:
+		return fmt.Errorf("manifests is missing")
+	}
+	return checkAll("manifests", c.Manifests)
+}
+
+func (c *content) checkArtifact() error {
+	if c.Layers != nil || c.Config != nil || c.Manifests != nil {
+		return fmt.Errorf("layers, config and manifests do not belong into an artifact manifest")
+	}
+	return checkAll("blobs", c.Blobs)
+}
+
+func checkAll(field string, all []*descriptor) error {
+	for i, d := range all {
+		if err := d.check(fmt.Sprintf("%s[%d]", field, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *descriptor) check(field string) error {
+	switch {
+	case d == nil:
+		return fmt.Errorf("%s is null", field)
+	case d.Digest == "":
+		return fmt.Errorf("%s.digest is missing", field)
+	case d.Size == nil:
+		return fmt.Errorf("%s.size is missing", field)
+	case *d.Size < 0:
+		return fmt.Errorf("%s.size is negative", field)
+	}
+	if _, err := ParseDigest(string(d.Digest)); err != nil {
+		return fmt.Errorf("%s.digest %q is not a valid digest", field, d.Digest)
+	}
+	return nil
+}
+
+// needed are the digests of the blobs that have to be in the repository, each once. Layers of a type that is not
+// distributed need not be.
+func (c *content) needed() []digest.Digest {
+	var all []digest.Digest
+	seen := map[digest.Digest]bool{}
+	add := func(d *descriptor) {
+		if d != nil && !seen[d.Digest] {
+			seen[d.Digest] = true
+			all = append(all, d.Digest)
+		}
+	}
+	add(c.Config)
+	for _, d := range append(c.Layers, c.Blobs...) {
+		if !d.foreign() {
+			add(d)
+		}
+	}
+	return all
+}
+
+// children are the digests of the manifests of an index, each once.
+func (c *content) children() []digest.Digest {
+	var all []digest.Digest
+	seen := map[digest.Digest]bool{}
+	for _, d := range c.Manifests {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			all = append(all, d.Digest)
+		}
+	}
+	return all
+}
+
+func (d *descriptor) foreign() bool {
+	return d.MediaType == mediaTypeDockerForeign || strings.HasPrefix(d.MediaType, "application/vnd.oci.image.layer.nondistributable.v1.tar")
+}
+
+// artifactType is the one that referrers lists show: the manifest's, else that of an image's config; OCI distribution
+// spec, "Listing Referrers".
+func (c *content) artifactType() string {
+	if c.ArtifactType == "" && c.Config != nil {
+		return c.Config.MediaType
+	}
+	return c.ArtifactType
+}
+
+// manifestType finds a manifest's media type: Content-Type without parameters, else what the manifest says of itself.
+func manifestType(contentType string, body []byte) string {
+	if t, _, err := mime.ParseMediaType(contentType); err == nil && t != "application/octet-stream" && t != "application/json" {
+		return t
+	}
+	var c struct {
+		MediaType string `json:"mediaType"`
+	}
+	if json.Unmarshal(body, &c) != nil {
+		return ""
+	}
+	return c.MediaType
+}
+
+// checkKeys refuses JSON that readers can understand in different ways: not an object, a key twice in one
+// object at the top, or keys there that differ only in case (Go's decoder takes any case), and what is nested very deep.
+func checkKeys(body []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	t, err := dec.Token()
+	if err != nil {
+		return fmt.Errorf("is not JSON: %v", err)
+	}
+	if t != json.Delim('{') {
+		return fmt.Errorf("is not a JSON object")
+	}
+	seen := map[string]string{}
+	depth, wantKey := 1, true
+	for depth > 0 {
+		t, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("is not JSON: %v", err)
+		}
+		delim, isDelim := t.(json.Delim)
+		switch {
+		case isDelim && (delim == '{' || delim == '['):
+			if depth++; depth > maxNesting {
+				return fmt.Errorf("is nested more than %d deep", maxNesting)
+			}
+		case isDelim:
+			depth--
+			wantKey = depth == 1
+		case depth == 1 && wantKey:
+			key, _ := t.(string)
+			fold := strings.ToLower(key)
+			if other, twice := seen[fold]; twice {
+				return fmt.Errorf("has the keys %q and %q", other, key)
+			}
+			seen[fold] = key
+			wantKey = false
+		case depth == 1:
+			wantKey = true
+		}
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fmt.Errorf("goes on after its end")
+	}
+	return nil
+}
+
+// manifestHeader is the line before a manifest in the store.
+type manifestHeader struct {
+	MediaType string    `json:"mediaType"`
+	Size      int64     `json:"size"`
+	Pushed    time.Time `json:"pushed"`
+	ID        string    `json:"id"` // a nonce: tells this push from any other of the same bytes
+}
+
+func (m *Manifest) encode() ([]byte, error) {
+	head, err := json.Marshal(manifestHeader{m.MediaType, int64(len(m.Body)), m.Pushed, m.id})
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Join([][]byte{head, m.Body}, []byte{'\n'}), nil
+}
+
+func decodeManifest(d digest.Digest, b []byte) (*Manifest, error) {
+	head, body, _ := bytes.Cut(b, []byte{'\n'})
+	var h manifestHeader
+	if err := json.Unmarshal(head, &h); err != nil {
+		return nil, fmt.Errorf("manifest %s: header: %w", d, err)
+	}
+	if h.Size != int64(len(body)) || d.Algorithm().FromBytes(body) != d {
+		return nil, fmt.Errorf("manifest %s: its content is not what was stored", d)
+	}
+	return &Manifest{Digest: d, MediaType: h.MediaType, Body: body, Pushed: h.Pushed, id: h.ID}, nil
+}

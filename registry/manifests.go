@@ -1,0 +1,216 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// parallel is how many requests to the store one request of a client has under way at once.
+const parallel = 16
+
+type manifestID struct {
+	repo   string
+	digest digest.Digest
+}
+
+// tagRecord is what a tag points at.
+type tagRecord struct {
+	Digest    digest.Digest `json:"digest"`
+	MediaType string        `json:"mediaType"`
+	Size      int64         `json:"size"`
+	Pushed    time.Time     `json:"pushed"`
+	By        string        `json:"by,omitempty"`
+
+	// Manifest is the id of the manifest's push that was found complete before the tag was written.
+	Manifest string `json:"manifest"`
+}
+
+// Resolve returns the digest that a tag points at, in one request. MANIFEST_UNKNOWN if there is no such tag.
+func (r *Registry) Resolve(ctx context.Context, repo, tag string) (digest.Digest, error) {
+	t, _, err := r.readTag(ctx, repo, tag)
+	return t.Digest, err
+}
+
+func (r *Registry) readTag(ctx context.Context, repo, tag string) (tagRecord, drivers.Info, error) {
+	if err := errors.Join(CheckName(repo), CheckTag(tag)); err != nil {
+		return tagRecord{}, drivers.Info{}, err
+	}
+	key := tagKey(repo, tag)
+	o, err := r.reads.get(ctx, key)
+	if errors.Is(err, drivers.ErrNotFound) {
+		return tagRecord{}, drivers.Info{}, manifestUnknown(repo, tag)
+	} else if err != nil {
+		return tagRecord{}, drivers.Info{}, err
+	}
+	t, err := decodeTag(key, o.body)
+	return t, o.info, err
+}
+
+func decodeTag(key string, body []byte) (tagRecord, error) {
+	var t tagRecord
+	err := json.Unmarshal(body, &t)
+	if err == nil {
+		_, err = ParseDigest(string(t.Digest))
+	}
+	if err != nil {
+		return tagRecord{}, &drivers.Error{Op: "read tag", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	}
+	return t, nil
+}
+
+// ManifestByTag returns what a tag points at: one request if this process has the manifest, else two.
+func (r *Registry) ManifestByTag(ctx context.Context, repo, tag string) (*Manifest, error) {
+	t, _, err := r.readTag(ctx, repo, tag)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := r.manifests.GetIfPresent(manifestID{repo, t.Digest}); ok && m.id == t.Manifest {
+		return m, nil
+	}
+	m, err := r.Manifest(ctx, repo, t.Digest)
+	if HasCode(err, ManifestUnknown) {
+		return nil, manifestUnknown(repo, tag)
+	}
+	return m, err
+}
+
+// Manifest returns a manifest by its digest, in one request. MANIFEST_UNKNOWN if the repository does not have it.
+func (r *Registry) Manifest(ctx context.Context, repo string, d digest.Digest) (*Manifest, error) {
+	if err := CheckName(repo); err != nil {
+		return nil, err
+	}
+	key := manifestKey(repo, d)
+	o, err := r.reads.get(ctx, key)
+	if errors.Is(err, drivers.ErrNotFound) {
+		r.manifests.Invalidate(manifestID{repo, d})
+		return nil, manifestUnknown(repo, d.String())
+	} else if err != nil {
+		return nil, err
+	}
+	m, err := decodeManifest(d, o.body)
+	if err != nil {
+		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	}
+	r.manifests.Set(manifestID{repo, d}, m)
+	return m, nil
+}
+
+// DeleteTag removes a tag and nothing else. MANIFEST_UNKNOWN if there is none.
+func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
+	if _, _, err := r.readTag(ctx, repo, tag); err != nil {
+		return err
+	}
+	return r.driver.Delete(ctx, tagKey(repo, tag))
+}
+
+// DeleteManifest removes a manifest and all tags that point at it. MANIFEST_UNKNOWN if the repository does not have it;
+// UNSUPPORTED, with the digest of an index that names it, unless children is set.
+func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Digest, children bool) error {
+	m, err := r.Manifest(ctx, repo, d)
+	if err != nil {
+		return err
+	}
+	if !children {
+		if err := r.checkNoParent(ctx, repo, d); err != nil {
+			return err
+		}
+	}
+	c, err := parseManifest(m.MediaType, m.Body)
+	if err != nil {
+		return err
+	}
+	if err := r.deleteTagsOf(ctx, repo, d); err != nil {
+		return err
+	}
+	var keys []string
+	if c.Subject != nil {
+		keys = append(keys, referrerKey(repo, c.Subject.Digest, d))
+	}
+	if len(keys) > 0 {
+		if err := r.driver.Delete(ctx, keys...); err != nil {
+			return err
+		}
+	}
+	r.manifests.Invalidate(manifestID{repo, d})
+	if err := r.driver.Delete(ctx, manifestKey(repo, d)); err != nil {
+		return err
+	}
+	keys = nil
+	for _, child := range c.children() {
+		keys = append(keys, parentKey(repo, child, d))
+	}
+	if len(keys) > 0 {
+		if err := r.driver.Delete(ctx, keys...); err != nil {
+			return err
+		}
+	}
+	// A push of the same manifest that was under way may have put its tag meanwhile. One that
+	// puts it later finds the manifest gone and begins again.
+	return r.deleteTagsOf(ctx, repo, d)
+}
+
+func (r *Registry) checkNoParent(ctx context.Context, repo string, d digest.Digest) error {
+	prefix := parentsPrefix(repo, d)
+	for entry, err := range r.driver.List(ctx, prefix, "", "") {
+		if err != nil {
+			return err
+		}
+		parent, err := parseDigestElement(entry.Key[len(prefix):])
+		if err != nil {
+			continue
+		}
+		_, err = r.driver.Stat(ctx, manifestKey(repo, parent))
+		if err == nil {
+			return errorf(Unsupported, "an index in this repository names this manifest: delete the index first, or allow it with delete.index_children").with("index", parent)
+		} else if !errors.Is(err, drivers.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteTagsOf removes the tags that point at d. Tag records that this process knows by the listing's etag need not be read.
+func (r *Registry) deleteTagsOf(ctx context.Context, repo string, d digest.Digest) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	prefix := tagsPrefix(repo)
+	for entry, err := range r.driver.List(gctx, prefix, "", "") {
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		g.Go(func() error {
+			t, err := r.listedTag(gctx, entry)
+			if errors.Is(err, drivers.ErrNotFound) || err == nil && t.Digest != d {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			return r.driver.Delete(gctx, entry.Key)
+		})
+	}
+	return g.Wait()
+}
+
+// listedTag reads a tag's record unless it has the etag at which this process read it before.
+func (r *Registry) listedTag(ctx context.Context, entry drivers.Entry) (tagRecord, error) {
+	id := entry.Key + "\n" + entry.ETag
+	if t, ok := r.tags.GetIfPresent(id); ok {
+		return t, nil
+	}
+	o, err := r.reads.get(ctx, entry.Key)
+	if err != nil {
+		return tagRecord{}, err
+	}
+	t, err := decodeTag(entry.Key, o.body)
+	if err == nil {
+		r.tags.Set(entry.Key+"\n"+o.info.ETag, t)
+	}
+	return t, err
+}

@@ -1,0 +1,363 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// Push is a manifest to be stored, with the tags that shall point at it.
+type Push struct {
+	Repo        string
+	Digest      digest.Digest // what the client says it is; "" for sha256 of the body
+	Tags        []string
+	ContentType string
+	Body        []byte // not changed afterwards
+	By          string // who pushes; "" if unknown
+
+	// IfMatch lets tags move only if each points at one of these digests, IfNoneMatch only if none
+	// does; "*" stands for any digest. They hold for the manifest itself if there are no tags.
+	IfMatch, IfNoneMatch []string
+}
+
+// Pushed is the outcome of a Push.
+type Pushed struct {
+	Digest  digest.Digest
+	Subject digest.Digest // "" if the manifest has none
+}
+
+// PushManifest stores a manifest and then its tags. When it returns nil, every process can pull the image. It fails with
+// Errors of MANIFEST_BLOB_UNKNOWN, one for each blob or manifest that the repository lacks.
+func (r *Registry) PushManifest(ctx context.Context, p Push) (Pushed, error) {
+	if err := CheckName(p.Repo); err != nil {
+		return Pushed{}, err
+	}
+	for _, tag := range p.Tags {
+		if err := CheckTag(tag); err != nil {
+			return Pushed{}, err
+		}
+	}
+	if int64(len(p.Body)) > r.maxManifest {
+		return Pushed{}, errorf(TooLarge, "the manifest is larger than %d bytes", r.maxManifest).with("limit", r.maxManifest)
+	}
+	algorithm := digest.SHA256
+	if p.Digest != "" {
+		algorithm = p.Digest.Algorithm()
+	}
+	d := algorithm.FromBytes(p.Body)
+	if p.Digest != "" && p.Digest != d {
+		return Pushed{}, digestMismatch(p.Digest, d)
+	}
+	mediaType := manifestType(p.ContentType, p.Body)
+	c, err := parseManifest(mediaType, p.Body)
+	if err != nil {
+		return Pushed{}, err
+	}
+	push := &pushing{
+		Registry: r, want: p, content: c,
+		manifest: &Manifest{Digest: d, MediaType: mediaType, Body: p.Body, Pushed: r.now().UTC(), id: nonce()},
+	}
+	out := Pushed{Digest: d}
+	if c.Subject != nil {
+		out.Subject = c.Subject.Digest
+	}
+	return out, push.do(ctx)
+}
+
+// pushing is a Push under way.
+type pushing struct {
+	*Registry
+	want     Push
+	content  *content
+	manifest *Manifest
+}
+
+func (p *pushing) do(ctx context.Context) error {
+	etags, err := p.checkConditions(ctx)
+	if err != nil {
+		return err
+	}
+	strangers, children := p.strangers()
+	conditional := len(p.want.IfMatch)+len(p.want.IfNoneMatch) > 0
+	if len(strangers)+len(children) > 0 {
+		if len(p.want.Tags) == 1 && !conditional {
+			if done, err := p.again(ctx, p.want.Tags[0]); done || err != nil {
+				return err
+			}
+		}
+		if err := p.lookAhead(ctx, strangers, children); err != nil {
+			return err
+		}
+	}
+	const attempts = 5 // each but the last lost a race with a DELETE of the same manifest
+	for range attempts {
+		if err := p.putManifest(ctx); err != nil {
+			return err
+		}
+		if len(strangers)+len(children) > 0 {
+			if err := p.verify(ctx, strangers, children); err != nil {
+				return err
+			}
+		}
+		if there, err := p.publish(ctx, etags); err != nil {
+			return err
+		} else if there {
+			p.manifests.Set(manifestID{p.want.Repo, p.manifest.Digest}, p.manifest)
+			return nil
+		}
+		strangers, children = p.content.needed(), p.content.children()
+		etags = nil // the tags are ours now
+	}
+	return &drivers.Error{Op: "push", Driver: "registry", Key: manifestKey(p.want.Repo, p.manifest.Digest), Kind: drivers.ErrThrottled, Err: errors.New("the manifest is deleted over and over")}
+}
+
+// strangers are the blobs, and the children of an index, that this process did not put into the repository itself just
+// now. Nobody collects the others before the manifest is there.
+func (p *pushing) strangers() (blobs, children []digest.Digest) {
+	for _, d := range p.content.needed() {
+		if !p.linkedHere(p.want.Repo, d) {
+			blobs = append(blobs, d)
+		}
+	}
+	if !p.sparse(p.want.Repo) {
+		children = p.content.children()
+	}
+	return blobs, children
+}
+
+// again is the short way for an image that is there already: its tag names the very push of the manifest that was found
+// complete before the tag was written, so if that one is still there after the tag was written anew, so are its blobs.
+func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) {
+	t, _, err := p.readTag(ctx, p.want.Repo, tag)
+	if HasCode(err, ManifestUnknown) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	if t.Digest != p.manifest.Digest || t.MediaType != p.manifest.MediaType || t.Manifest == "" {
+		return false, nil
+	}
+	if err := p.putTag(ctx, tag, t.Manifest, nil); err != nil {
+		return false, err
+	}
+	m, err := p.Manifest(ctx, p.want.Repo, p.manifest.Digest)
+	if HasCode(err, ManifestUnknown) {
+		return false, nil
+	}
+	return err == nil && m.id == t.Manifest, err
+}
+
+// lookAhead refuses a manifest that lacks something before anything is written. What this process has seen in the repository within the
+// hour is looked at once more by verify.
+func (p *pushing) lookAhead(ctx context.Context, blobs, children []digest.Digest) error {
+	blobs = slices.DeleteFunc(slices.Clone(blobs), func(d digest.Digest) bool {
+		_, seen := p.records.GetIfPresent(blobKey{p.want.Repo, d})
+		return seen
+	})
+	return p.lookAt(ctx, blobs, children)
+}
+
+// verify looks after the manifest is there: announcements first, so that a collector either sees the manifest or has
+// finished.
+func (p *pushing) verify(ctx context.Context, blobs, children []digest.Digest) error {
+	if len(blobs) > 0 {
+		if err := p.waitOut(ctx, repoCondemnedKey(p.want.Repo)); err != nil {
+			return err
+		}
+	}
+	return p.lookAt(ctx, blobs, children)
+}
+
+// lookAt returns Errors that name each blob and manifest that the repository lacks.
+func (p *pushing) lookAt(ctx context.Context, blobs, children []digest.Digest) error {
+	var mu sync.Mutex
+	var missing Errors
+	miss := func(d digest.Digest, what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		missing = append(missing, errorf(ManifestBlobUnknown, "the manifest names a %s that the repository does not have", what).with("digest", d))
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, d := range blobs {
+		g.Go(func() error {
+			ok, err := p.blobStays(gctx, d)
+			if err == nil && !ok {
+				miss(d, "blob")
+			}
+			return err
+		})
+	}
+	for _, d := range children {
+		g.Go(func() error {
+			_, err := p.driver.Stat(gctx, manifestKey(p.want.Repo, d))
+			if errors.Is(err, drivers.ErrNotFound) {
+				miss(d, "manifest")
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		slices.SortFunc(missing, func(a, b *Error) int {
+			return compareDetail(a, b)
+		})
+		return missing
+	}
+	return nil
+}
+
+// blobStays reads link, announcement and record, in this order.
+func (p *pushing) blobStays(ctx context.Context, d digest.Digest) (bool, error) {
+	link, err := p.reads.get(ctx, linkKey(p.want.Repo, d))
+	if errors.Is(err, drivers.ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	if err := p.waitOut(ctx, condemnedKey(d)); err != nil {
+		return false, err
+	}
+	record, err := p.readRecord(ctx, d)
+	if errors.Is(err, drivers.ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	if known, ok := p.records.GetIfPresent(blobKey{p.want.Repo, d}); !ok || known.link != string(link.body) {
+		p.remember(p.want.Repo, d, knownBlob{link: string(link.body), record: record})
+	}
+	return true, nil
+}
+
+// putManifest writes the manifest; before it, for each child of an index, that the index names it.
+func (p *pushing) putManifest(ctx context.Context) error {
+	body, err := p.manifest.encode()
+	if err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, child := range p.content.children() {
+		g.Go(func() error { return p.driver.Put(gctx, parentKey(p.want.Repo, child, p.manifest.Digest), nil) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return p.driver.Put(ctx, manifestKey(p.want.Repo, p.manifest.Digest), body)
+}
+
+// publish writes what leads to the manifest: tags and the entry among its subject's referrers; then the repository's line in the
+// catalogue. It reports whether the manifest is still there after that: a DELETE that ran meanwhile may not have seen the
+// tags.
+func (p *pushing) publish(ctx context.Context, etags map[string]string) (there bool, err error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, tag := range p.want.Tags {
+		g.Go(func() error { return p.putTag(gctx, tag, p.manifest.id, etags) })
+	}
+	if p.content.Subject != nil {
+		g.Go(func() error { return p.putReferrer(gctx) })
+	}
+	if err := g.Wait(); err != nil {
+		return false, err
+	}
+	g, gctx = errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := p.putIfAbsent(gctx, catalogKey(p.want.Repo), nil); !errors.Is(err, drivers.ErrExists) {
+			return err
+		}
+		return nil
+	})
+	there = true
+	if len(p.want.Tags) > 0 || p.content.Subject != nil {
+		g.Go(func() error {
+			_, err := p.driver.Stat(gctx, manifestKey(p.want.Repo, p.manifest.Digest))
+			if errors.Is(err, drivers.ErrNotFound) {
+				there = false
+				return nil
+			}
+			return err
+		})
+	}
+	return there, g.Wait()
+}
+
+// putTag points the tag at the manifest. etags, if not nil, has what the tag's record was when its conditions were checked; "" for absent.
+func (p *pushing) putTag(ctx context.Context, tag, manifest string, etags map[string]string) error {
+	body, err := json.Marshal(tagRecord{
+		Digest: p.manifest.Digest, MediaType: p.manifest.MediaType, Size: int64(len(p.manifest.Body)),
+		Pushed: p.manifest.Pushed, By: p.want.By, Manifest: manifest,
+	})
+	if err != nil {
+		return err
+	}
+	key := tagKey(p.want.Repo, tag)
+	etag, conditional := etags[tag]
+	switch {
+	case !conditional:
+		return p.driver.Put(ctx, key, body)
+	case etag == "":
+		err = p.putIfAbsent(ctx, key, body)
+	default:
+		err = p.putIfMatch(ctx, key, body, etag)
+	}
+	if errors.Is(err, drivers.ErrExists) || errors.Is(err, drivers.ErrPrecondition) {
+		return p.conditionFailed(tag, err)
+	}
+	return err
+}
+
+func (p *pushing) conditionFailed(reference string, cause error) error {
+	e := errorf(PreconditionFailed, "%s does not point where If-Match or If-None-Match wants it", reference).with("reference", reference)
+	e.Err = cause
+	return e
+}
+
+// checkConditions compares If-Match and If-None-Match with what is there, and returns the etags that
+// the tags' records have to have still when they are replaced; nil if there are no conditions.
+func (p *pushing) checkConditions(ctx context.Context) (map[string]string, error) {
+	if len(p.want.IfMatch)+len(p.want.IfNoneMatch) == 0 {
+		return nil, nil
+	}
+	named := func(list []string, d digest.Digest) bool { // d is "" for absent
+		return d != "" && (slices.Contains(list, "*") || slices.Contains(list, string(d)))
+	}
+	holds := func(d digest.Digest) bool {
+		return (len(p.want.IfMatch) == 0 || named(p.want.IfMatch, d)) && !named(p.want.IfNoneMatch, d)
+	}
+	if len(p.want.Tags) == 0 {
+		d := p.manifest.Digest
+		if _, err := p.Manifest(ctx, p.want.Repo, d); HasCode(err, ManifestUnknown) {
+			d = ""
+		} else if err != nil {
+			return nil, err
+		}
+		if !holds(d) {
+			return nil, p.conditionFailed(p.manifest.Digest.String(), nil)
+		}
+		return nil, nil
+	}
+	etags := map[string]string{}
+	for _, tag := range p.want.Tags {
+		t, info, err := p.readTag(ctx, p.want.Repo, tag)
+		if err != nil && !HasCode(err, ManifestUnknown) {
+			return nil, err
+		}
+		if !holds(t.Digest) {
+			return nil, p.conditionFailed(tag, nil)
+		}
+		etags[tag] = info.ETag
+	}
+	return etags, nil
+}
