@@ -86,12 +86,13 @@ func (p *pushing) do(ctx context.Context) error {
 	}
 	strangers, children := p.strangers()
 	conditional := len(p.want.IfMatch)+len(p.want.IfNoneMatch) > 0
-	if len(strangers)+len(children) > 0 {
-		if len(p.want.Tags) == 1 && !conditional {
-			if done, err := p.again(ctx, p.want.Tags[0]); done || err != nil {
-				return err
-			}
+	_, known := p.manifests.GetIfPresent(manifestID{p.want.Repo, p.manifest.Digest})
+	if (known || len(strangers)+len(children) > 0) && len(p.want.Tags) == 1 && !conditional {
+		if done, err := p.again(ctx, p.want.Tags[0]); done || err != nil {
+			return err
 		}
+	}
+	if len(strangers)+len(children) > 0 {
 		if err := p.lookAhead(ctx, strangers, children); err != nil {
 			return err
 		}
