@@ -110,7 +110,11 @@ func testDocker(t *testing.T, s server) {
 	e.docker("build", "-q", "-t", at+"buildkit:1", made.build)
 	e.again(s, "docker/buildkit")
 
-	pullPlatforms(e, s)
+	for _, arch := range []string{"arm64", "amd64"} {
+		e.forget() // it holds an index for one platform at a time
+		e.pullPlatform(s, arch)
+	}
+	e.docker("pull", "-q", s.addr+"/test/small:1")
 	e.docker("tag", s.addr+"/test/small:1", at+"list:small")
 	e.docker("push", "-q", at+"list:small")
 	e.docker("manifest", "create", "--insecure", at+"list:1", at+"list:small", at+"built:1")
@@ -141,7 +145,8 @@ func testMoby(t *testing.T, s server) {
 	e := startEngine(t, filepath.Join(toolsDir(), "dockerd"))
 	at := s.addr + "/moby/"
 
-	pullPlatforms(e, s)
+	e.pullPlatform(s, "arm64")
+	e.pullPlatform(s, "amd64")
 	e.docker("tag", s.addr+"/test/multi:1", at+"multi:1")
 	e.docker("push", "-q", at+"multi:1") // the index with both platforms, by mounts
 	s.mustHold(t, "moby/multi", "1", made.multi.digest)
@@ -166,13 +171,10 @@ func (e engine) tarball() string {
 	return path
 }
 
-// pullPlatforms pulls the index test/multi for both platforms, and test/small.
-func pullPlatforms(e engine, s server) {
+// pullPlatform pulls one half of the index test/multi.
+func (e engine) pullPlatform(s server, arch string) {
 	e.t.Helper()
-	e.docker("pull", "-q", s.addr+"/test/small:1")
-	for _, arch := range []string{"arm64", "amd64"} {
-		e.docker("pull", "-q", "--platform", "linux/"+arch, s.addr+"/test/multi:1")
-	}
+	e.docker("pull", "-q", "--platform", "linux/"+arch, s.addr+"/test/multi:1")
 	want(e.t, "the digests of test/multi:1", e.docker("inspect", "--format", "{{.RepoDigests}}", s.addr+"/test/multi:1"),
 		"/test/multi@"+made.multi.digest)
 }
