@@ -22,6 +22,8 @@ package conformance
 
 import (
 	"context"
+	"os"
+	"runtime"
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -42,9 +44,8 @@ type Config struct {
 	// another are left out.
 	Where func(t *testing.T, d drivers.Driver) string
 
-	// Faults returns the ways to make d's backend fail. Nil: none, and the cases that need
-	// them are left out.
-	Faults func(t *testing.T, d drivers.Driver) Faults
+	// Faults are ways to make the backend fail. The cases that need one that is nil are left out.
+	Faults Faults
 
 	// Extras says what drivers.ExtrasOf has to find. A wrapper that hides an extra fails.
 	Extras Extras
@@ -73,21 +74,20 @@ type Extras struct {
 	Absent, Match, Signer, Files bool
 }
 
-// Faults are ways to make the backend of one handle fail. Each is optional and lasts until the
-// function that it returns, if any, is called. "Requests" are those that the handle sends from then on.
+// Faults are ways to make the backend fail for what is sent through one handle, until heal is called.
 type Faults struct {
 	// BreakReads makes bodies of objects break off somewhere before their last byte.
-	BreakReads func() (heal func())
+	BreakReads func(t *testing.T, d drivers.Driver) (heal func())
 
-	// FailWrites makes requests that change something fail without effect, and not
-	// in a way that the driver retries for longer than a few seconds.
-	FailWrites func() (heal func())
+	// FailWrites makes requests that change something fail without effect, in a way that the
+	// driver does not retry for longer than some seconds.
+	FailWrites func(t *testing.T, d drivers.Driver) (heal func())
 
 	// LoseReplies makes requests that change something take effect, and then fail.
-	LoseReplies func() (heal func())
+	LoseReplies func(t *testing.T, d drivers.Driver) (heal func())
 
 	// Hang makes all requests wait for an answer that does not come.
-	Hang func() (heal func())
+	Hang func(t *testing.T, d drivers.Driver) (heal func())
 }
 
 // test is one case: a sentence of the contract and the code that tries it.
@@ -100,7 +100,8 @@ type test struct {
 // suite is what a test runs on.
 type suite struct {
 	Config
-	t *testing.T // for the functions of Config
+	t    *testing.T // for the functions of Config
+	many *manyKeys  // one for all cases of a Run
 }
 
 func (s *suite) open() drivers.Driver { return s.Open(s.t) }
@@ -113,17 +114,22 @@ func (s *suite) reopen(d drivers.Driver) drivers.Driver {
 	return s.Reopen(s.t, d)
 }
 
-// Run runs the suite as subtests of t. They run one after another.
+// Run runs the suite as subtests of t, one after another. At the end it fails t if goroutines
+// are left behind.
 func Run(t *testing.T, c Config) {
+	if os.Getenv(childVariable) != "" {
+		t.Fatal("this is a second process: TestMain has to call conformance.Main")
+	}
 	c = c.withDefaults()
-	before := goroutines()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() { settled(t, before) }) // the last of all Cleanups
+	many := &manyKeys{t: t}
 	for _, test := range tests() {
 		if test.when != nil && !test.when(c) {
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) { test.run(t, &suite{Config: c, t: t}) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, &suite{Config: c, t: t, many: many}) })
 	}
-	t.Run("no goroutine is left behind", func(t *testing.T) { settled(t, before) })
 }
 
 func (c Config) withDefaults() Config {

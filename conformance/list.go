@@ -79,8 +79,7 @@ func listTests() []test {
 			}
 		}},
 		{name: "List/page by page across thousands of keys", run: func(t testing.TB, s *suite) {
-			d := s.open()
-			keys := s.fill(t, d)
+			d, keys := s.filled(t)
 			other := s.reopen(d)
 			if got := names(list(t, other, "l/", "", "")); !slices.Equal(got, keys) {
 				t.Fatalf("%d entries, want %d; first difference at %d", len(got), len(keys), firstDifference(got, keys))
@@ -128,8 +127,7 @@ func listTests() []test {
 			}
 		}},
 		{name: "List/the caller may stop anywhere, and begin again", run: func(t testing.TB, s *suite) {
-			d := s.open()
-			keys := s.fill(t, d)
+			d, keys := s.filled(t)
 			listing := d.List(t.Context(), "l/", "", "")
 			for _, stop := range []int{1, 2, 999, 1000, 1001, 1} {
 				var got []string
@@ -147,8 +145,7 @@ func listTests() []test {
 			}
 		}},
 		{name: "List/stops when its context ends", run: func(t testing.TB, s *suite) {
-			d := s.open()
-			keys := s.fill(t, d)
+			d, keys := s.filled(t)
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			n, failed := 0, error(nil)
@@ -263,9 +260,20 @@ func listTests() []test {
 	}
 }
 
-// fill puts ListKeys objects into ten folders below l/ and returns their keys in order.
-func (s *suite) fill(t testing.TB, d drivers.Driver) []string {
+// manyKeys is a store with ListKeys objects, filled once for all cases, which leave it as it is.
+type manyKeys struct {
+	t    *testing.T // outlives the cases
+	d    drivers.Driver
+	keys []string // in order
+}
+
+// filled returns a store with ListKeys objects in ten folders below l/, and their keys.
+func (s *suite) filled(t testing.TB) (drivers.Driver, []string) {
 	t.Helper()
+	if s.many.d != nil {
+		return s.many.d, s.many.keys
+	}
+	d := s.Open(s.many.t)
 	keys := make([]string, s.ListKeys)
 	for i := range keys {
 		keys[i] = numbered(fmt.Sprintf("l/f%d/", i%10), i)
@@ -282,7 +290,8 @@ func (s *suite) fill(t testing.TB, d drivers.Driver) []string {
 		t.Fatal(err)
 	}
 	slices.Sort(keys)
-	return keys
+	s.many.d, s.many.keys = d, keys
+	return d, keys
 }
 
 // wantList is List by definition.
