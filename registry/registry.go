@@ -83,6 +83,7 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 		return nil, err
 	}
 	if err := r.readFormat(ctx); err != nil {
+		r.Close()
 		return nil, err
 	}
 	return r, nil
@@ -156,6 +157,15 @@ func (r *Registry) probeAbsent(ctx context.Context, body []byte) error {
 		return nil
 	}
 	return fmt.Errorf("cannot write to the store: %w", err)
+}
+
+// Close ends what Open started in the background. The driver stays open.
+func (r *Registry) Close() {
+	r.records.StopAllGoroutines()
+	r.manifests.StopAllGoroutines()
+	r.holders.StopAllGoroutines()
+	r.tags.StopAllGoroutines()
+	r.sessions.StopAllGoroutines()
 }
 
 // Ready reads one object, to see that the store answers.

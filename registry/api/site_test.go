@@ -1,0 +1,71 @@
+package api_test
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/registry"
+	"github.com/longshore-registry/longshore/registry/api"
+)
+
+// site is a store with the processes that serve it.
+type site struct {
+	t       *testing.T
+	mode    mode
+	driver  drivers.Driver
+	options options
+
+	mu      sync.Mutex
+	servers []*httptest.Server
+}
+
+func newSite(t *testing.T, m mode, open func(*testing.T) drivers.Driver, o options) *site {
+	s := &site{t: t, mode: m, driver: open(t), options: o}
+	if o.wrap != nil {
+		s.driver = o.wrap(s.driver)
+	}
+	if s.options.api.Log == nil {
+		s.options.api.Log = slog.New(slog.DiscardHandler)
+	}
+	s.options.registry.Log = s.options.api.Log
+	s.servers = []*httptest.Server{s.serve(), s.serve()}
+	return s
+}
+
+// in is the same site for a test within the one that made it.
+func (s *site) in(t *testing.T) *site {
+	return &site{t: t, mode: s.mode, driver: s.driver, options: s.options, servers: s.servers}
+}
+
+// serve starts a process: it knows what the store holds and nothing more.
+func (s *site) serve() *httptest.Server {
+	s.t.Helper()
+	r, err := registry.Open(s.t.Context(), s.driver, s.options.registry)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server := httptest.NewServer(api.New(r, s.options.api))
+	s.t.Cleanup(server.Close)
+	return server
+}
+
+// caller gives one client of the site.
+func (s *site) caller(t *testing.T) *caller {
+	return &caller{t: t, site: s, name: "row/" + strings.ToLower(rand.Text()[:12]), locations: map[int]string{}}
+}
+
+// server picks the process that takes the n-th request of a row.
+func (s *site) server(which string, n int) *httptest.Server {
+	switch {
+	case which == "@new" || which == "" && s.mode == restarting:
+		return s.serve()
+	case which == "@B" || which == "" && s.mode == alternating && n%2 == 0:
+		return s.servers[1]
+	}
+	return s.servers[0]
+}

@@ -1,0 +1,136 @@
+package api_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/memory"
+	"github.com/longshore-registry/longshore/registry"
+	"github.com/longshore-registry/longshore/registry/api"
+)
+
+// row is one case of the table of requests: a name, and requests with their answers on what the requests before them stored.
+//
+// from is where the case comes from. A letter and a number stand for an entry of cases.md, the reports of requests
+// that real registries got wrong; "spec" and a title for a section of the OCI distribution spec 1.1, "dev" for its next
+// version; "clients" for what a client was seen to send; "design" for docs/design.md; "RFC" and a number for an RFC.
+type row struct {
+	from, name string
+	steps      steps
+
+	// run does what steps can't say; it comes after them.
+	run func(*caller)
+
+	// with sets options. Such a row has a store and servers of its own.
+	with func(*options)
+
+	// alone is for what only the process knows that took the earlier requests of the row.
+	alone bool
+}
+
+type options struct {
+	registry registry.Options
+	api      api.Options
+	wrap     func(drivers.Driver) drivers.Driver
+}
+
+// steps are sent one after the other.
+type steps []step
+
+// step is a request and the answer to it. In all fields but body, $R stands for /v2/ and the name of a repository that
+// no other row uses, $N for that name, $U for the newest Location of an upload, $U2 for the one in the
+// answer to the second step, and $image, $index, $dimage, $dlist for the media types of manifests.
+type step struct {
+	// send is "METHOD path | Header: value | …". "@B" before it sends it to another replica, "@new" to a process that has
+	// just started. "RAW" sends body as it stands.
+	send, body string
+
+	// want is "status CODE | Header: value | …", with a CODE for each error in the body; of an answer to HEAD there is
+	// no body. The value "*" means any, "-" that there is no such header, "~" begins a regular expression.
+	want string
+
+	// gets is the body: "" for any, nothing for an empty one; "~" begins a regular expression.
+	gets string
+}
+
+const nothing = "(nothing)"
+
+// table is all rows that run over every store.
+func table() []row {
+	return slices.Concat(
+		sessionRows(), chunkRows(), finishRows(), valueRows(), replicaRows(), flowRows(), bodyRows(),
+	)
+}
+
+// mode is how the requests of a row find the processes that serve the store.
+type mode int
+
+const (
+	one         mode = iota // one process takes all of them
+	alternating             // two take turns
+	restarting              // each request finds a process that has just started
+)
+
+// runTable runs all rows over stores that open makes.
+func runTable(t *testing.T, m mode, open func(*testing.T) drivers.Driver) {
+	shared := newSite(t, m, open, options{})
+	for _, r := range table() {
+		if r.alone && m != one {
+			continue
+		}
+		t.Run(r.from+": "+r.name, func(t *testing.T) {
+			s := shared.in(t)
+			if r.with != nil {
+				var o options
+				r.with(&o)
+				s = newSite(t, m, open, o)
+			}
+			c := s.caller(t)
+			c.all(r.steps)
+			if r.run != nil {
+				r.run(c)
+			}
+		})
+	}
+	checkStore(t, shared.driver)
+}
+
+// openMemory makes a store that fails the test when bytes of a blob change.
+func openMemory(t *testing.T) drivers.Driver {
+	return memory.New(memory.Options{Immutable: []string{"data/"}, OnViolation: func(err error) { t.Error(err) }})
+}
+
+func TestTable(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { runTable(t, one, openMemory) })
+	t.Run("memory, two replicas", func(t *testing.T) { runTable(t, alternating, openMemory) })
+	t.Run("memory, a restart before each request", func(t *testing.T) { runTable(t, restarting, openMemory) })
+}
+
+func TestTableIsComplete(t *testing.T) {
+	const least = 250
+	names, said := map[string]bool{}, map[string]string{}
+	requests := 0
+	for _, r := range table() {
+		name := r.from + ": " + r.name
+		if names[name] {
+			t.Errorf("two rows are named %q", name)
+		}
+		names[name] = true
+		requests += len(r.steps)
+		if r.run != nil || r.with != nil {
+			continue
+		}
+		text := strings.Join(strings.Fields(fmt.Sprint(r.steps)), " ")
+		if other := said[text]; other != "" {
+			t.Errorf("rows %q and %q say the same", other, name)
+		}
+		said[text] = name
+	}
+	t.Logf("%d rows with %d requests", len(names), requests)
+	if len(names) < least {
+		t.Errorf("%d rows; there ought to be %d", len(names), least)
+	}
+}
