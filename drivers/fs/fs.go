@@ -52,10 +52,10 @@ const (
 // Config is what a configuration file says.
 type Config struct {
 	// Root is the folder. It is made if it is not there, but the folder that it is in has to be.
-	Root string `yaml:"root"`
+	Root string `yaml:"root" doc:"The folder. It is made if it is not there, but the folder that it is in has to be."`
 
 	// Durability is "full" (the default) or "fast".
-	Durability string `yaml:"durability"`
+	Durability string `yaml:"durability" enum:"full,fast" doc:"full: everything is on the disk before a client is told so. fast: nothing is synced, and a power cut may lose what was just pushed."`
 }
 
 // Defaults returns the Config of a file that says nothing.
