@@ -119,12 +119,8 @@ func failTests() []test {
 			heal := s.Faults.FailWrites(s.t, d)
 			err := d.Delete(t.Context(), keys...)
 			heal()
-			told := map[string]bool{}
-			for _, e := range joined(err) {
-				told[e.Key] = true
-			}
 			for _, e := range list(t, d, "f/", "", "") {
-				if !told[e.Key] {
+				if !tellsOf(err, e.Key) {
 					t.Errorf("%q is still there and the error does not say so: %v", e.Key, err)
 				}
 			}
