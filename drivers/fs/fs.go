@@ -55,7 +55,7 @@ type Config struct {
 	Root string `yaml:"root" doc:"The folder. It is made if it is not there, but the folder that it is in has to be."`
 
 	// Durability is "full" (the default) or "fast".
-	Durability string `yaml:"durability" enum:"full,fast" doc:"full: everything is on the disk before a client is told so. fast: nothing is synced, and a power cut may lose what was just pushed."`
+	Durability string `yaml:"durability" enum:"full,fast" doc:"With full everything is on the disk before a client is told so. With fast nothing is synced, and a power cut may lose what was just pushed."`
 }
 
 // Defaults returns the Config of a file that says nothing.
