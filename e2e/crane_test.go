@@ -29,7 +29,8 @@ func testCrane(t *testing.T, s server) {
 	crane("push", filepath.Join(sh.dir, "small.tar"), at+"tarball:1")
 	s.mustHold(t, "crane/tarball", "1", "")
 
-	crane("cp", s.addr+"/test/multi:1", at+"cp:1") // mounts the blobs
+	crane("cp", s.addr+"/test/multi:1", at+"cp:1")
+	s.mustHaveMounted(t, "crane/cp")
 	crane("tag", at+"cp:1", "2")
 	s.mustHold(t, "crane/cp", "2", made.multi.digest)
 	crane("cp", "--all-tags", at+"cp", at+"all")

@@ -45,7 +45,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 		from, to := s.addr+"/test/"+repo+":1", at+repo+":1"
 		ctr("images", "pull", "--plain-http", "--all-platforms", from)
 		ctr("images", "tag", from, to)
-		ctr("images", "push", "--plain-http", to) // mounts from test/
+		ctr("images", "push", "--plain-http", to)
+		s.mustHaveMounted(t, "ctr/"+repo)
 		s.mustHold(t, "ctr/"+repo, "1", l.digest)
 		ctr("images", "rm", "--sync", from, to)
 		ctr("images", "pull", "--plain-http", "--all-platforms", to)

@@ -100,7 +100,8 @@ func testDocker(t *testing.T, s server) {
 	e.docker("tag", at+"built:1", at+"built:2")
 	e.docker("push", "-q", "-a", at+"built")
 	e.docker("tag", at+"built:1", at+"mounted:1")
-	e.docker("push", "-q", at+"mounted:1") // the layers are mounted from docker/built
+	e.docker("push", "-q", at+"mounted:1")
+	s.mustHaveMounted(t, "docker/mounted")
 	s.mustHold(t, "docker/mounted", "1", "")
 	e.forget()
 	e.docker("pull", "-q", "-a", at+"built") // reads the list of tags
@@ -148,7 +149,8 @@ func testMoby(t *testing.T, s server) {
 	e.pullPlatform(s, "arm64")
 	e.pullPlatform(s, "amd64")
 	e.docker("tag", s.addr+"/test/multi:1", at+"multi:1")
-	e.docker("push", "-q", at+"multi:1") // the index with both platforms, by mounts
+	e.docker("push", "-q", at+"multi:1") // the index with both platforms
+	s.mustHaveMounted(t, "moby/multi")
 	s.mustHold(t, "moby/multi", "1", made.multi.digest)
 
 	e.loadBig(at + "big:1")

@@ -52,7 +52,8 @@ func testOras(t *testing.T, s server) {
 		oras("cp", "--from-plain-http", "--to-oci-layout", at+repo+":1", filepath.Join(sh.dir, repo)+":1")
 		sameLayout(t, filepath.Join(sh.dir, repo), l)
 	}
-	oras("cp", "--from-plain-http", "--to-plain-http", at+"multi:1", at+"mounted:1,2") // mounts the blobs
+	oras("cp", "--from-plain-http", "--to-plain-http", at+"multi:1", at+"mounted:1,2")
+	s.mustHaveMounted(t, "oras/mounted")
 
 	wantLines(t, "oras repo ls", oras("repo", "ls", plain, s.addr), "oras/a", "oras/copy", "oras/mounted")
 	wantLines(t, "oras repo tags", oras("repo", "tags", plain, at+"mounted"), "1", "2")

@@ -81,7 +81,8 @@ func testBuildah(t *testing.T, s server) {
 	id := buildah("commit", "-q", container, at+"x:1")
 	buildah("rm", container)
 	buildah("push", "-q", noTLS, at+"x:1")
-	buildah("push", "-q", noTLS, at+"x:1", "docker://"+at+"y:1") // the blobs are mounted
+	buildah("push", "-q", noTLS, at+"x:1", "docker://"+at+"y:1")
+	s.mustHaveMounted(t, "buildah/y")
 	buildah("bud", "-q", "--layers", "-t", at+"bud:1", made.build)
 	buildah("push", "-q", noTLS, at+"bud:1")
 	buildah("rmi", "--all", "--force")

@@ -24,6 +24,7 @@ func testRegctl(t *testing.T, s server) {
 		sameLayout(t, filepath.Join(sh.dir, repo), l)
 	}
 	regctl("image", "copy", at+"multi:1", at+"mounted:1")
+	s.mustHaveMounted(t, "regctl/mounted")
 	s.mustHold(t, "regctl/mounted", "1", made.multi.digest)
 
 	wantLines(t, "regctl repo ls", regctl("repo", "ls", s.addr), "regctl/multi", "test/big")

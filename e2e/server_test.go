@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -88,6 +90,30 @@ func (s server) mustLack(t *testing.T, repo, reference string) {
 	if _, err := s.send(t.Context(), http.MethodGet, "/v2/"+repo+"/manifests/"+reference, header, nil, 0, http.StatusNotFound); err != nil {
 		t.Error(err)
 	}
+}
+
+// mustHaveMounted fails the test unless a blob was mounted into the repository, by the answer in longshore's log.
+func (s server) mustHaveMounted(t *testing.T, repo string) {
+	t.Helper()
+	s.wait(func() error { // a request is logged after its answer
+		log, err := os.Open(s.log)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		for lines := json.NewDecoder(log); ; {
+			var line struct {
+				Method, Path string
+				Status       int
+			}
+			if err := lines.Decode(&line); err != nil {
+				return fmt.Errorf("no blob was mounted into %s: %w", repo, err)
+			}
+			if line.Method == http.MethodPost && line.Path == "/v2/"+repo+"/blobs/uploads/" && line.Status == http.StatusCreated {
+				return nil
+			}
+		}
+	})
 }
 
 // mustListTags fails the test unless these are the tags of a repository.

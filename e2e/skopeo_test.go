@@ -25,7 +25,8 @@ func testSkopeo(t *testing.T, s server) {
 		sameLayout(t, filepath.Join(sh.dir, repo), l)
 	}
 
-	copyImage(at+"multi:1", at+"mounted:1") // mounts the blobs
+	copyImage(at+"multi:1", at+"mounted:1")
+	s.mustHaveMounted(t, "skopeo/mounted")
 	s.mustHold(t, "skopeo/mounted", "1", made.multi.digest)
 
 	sh.run("skopeo", append(insecure[:len(insecure):len(insecure)], "--format", "v2s2", at+"multi:1", at+"list:1")...)
