@@ -26,8 +26,8 @@ func (c *caller) check(s step, a answer) {
 		r := c.parse(s.send)
 		want := strings.Split(c.expand(s.want), " | ")
 		first := strings.Fields(want[0])
-		if strconv.Itoa(a.status) != first[0] {
-			bad("status %d, want %s", a.status, first[0])
+		if msg := checkBody(strconv.Itoa(a.status), first[0]); msg != "" {
+			bad("status %s", msg)
 		}
 		for _, h := range want[1:] {
 			name, value, _ := strings.Cut(h, ":")
@@ -40,14 +40,15 @@ func (c *caller) check(s step, a answer) {
 		}
 		wrong = append(wrong, c.checkAlways(r, a)...)
 		if a.status >= 400 && r.method != http.MethodHead && r.method != "RAW" {
-			wrong = append(wrong, checkError(a, first[1:])...)
+			wrong = append(wrong, checkError(a, first[1:], !strings.HasPrefix(first[0], "~"))...)
 		}
 		if r.method == http.MethodGet && a.status == http.StatusOK && r.header.Get("Range") == "" {
 			wrong = append(wrong, c.checkHead(r, a)...)
 		}
 	}
 	if wrong != nil {
-		c.t.Errorf("step %d: %s\n  %s\n  got %s\n  want %s", c.sent, c.expand(s.send), strings.Join(wrong, "\n  "), a, c.expand(s.want))
+		text := fmt.Sprintf("step %d: %s\n  %s\n  got %s\n  want %s", c.sent, c.expand(s.send), strings.Join(wrong, "\n  "), a, c.expand(s.want))
+		c.t.Error(sessionValue.ReplaceAllString(text, "$1…"))
 	}
 }
 
@@ -111,6 +112,9 @@ func checkBody(got, want string) string {
 	return ""
 }
 
+// sessionValue is a part of a Location that nobody can read.
+var sessionValue = regexp.MustCompile(`(_state=[\w-]{8})[\w-]+`)
+
 var contentPath = regexp.MustCompile(`^/v2/.+/(?:blobs/[^/]+:[^/]+|manifests/[^/]+)$`)
 
 // checkAlways is what every answer has to keep to.
@@ -148,8 +152,8 @@ func (c *caller) checkAlways(r request, a answer) (wrong []string) {
 	return wrong
 }
 
-// checkError compares the codes of an error's body.
-func checkError(a answer, codes []string) (wrong []string) {
+// checkError looks at an error's body and compares its codes, if they are known.
+func checkError(a answer, codes []string, known bool) (wrong []string) {
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	if t := a.header.Get("Content-Type"); t != "application/json" {
 		bad("Content-Type of an error is %q", t)
@@ -167,7 +171,7 @@ func checkError(a answer, codes []string) (wrong []string) {
 			bad("%s has no message", e.Code)
 		}
 	}
-	if !slices.Equal(got, codes) {
+	if len(got) == 0 || known && !slices.Equal(got, codes) {
 		bad("codes %q, want %q", got, codes)
 	}
 	return wrong

@@ -101,10 +101,11 @@ func (s *server) handle(h handler) http.Handler {
 				s.log.Error("a request failed by a fault in longshore; please report it", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 				err = &statusError{http.StatusInternalServerError, unknown, "the registry failed; its log says more", nil}
 			}
-			if err != nil {
-				s.answerError(out, r, err)
-			}
+			answered := err == nil || s.answerError(out, err)
 			s.logRequest(out, r, start, err)
+			if !answered {
+				panic(http.ErrAbortHandler) // else net/http would end the answer as if it were whole
+			}
 		}()
 		err = h(out, r)
 	})

@@ -133,9 +133,7 @@ func (c *caller) roundTrip(server *httptest.Server, r request, body io.Reader) a
 		r.header.Del("Transfer-Encoding")
 		req.ContentLength, req.GetBody = -1, nil
 	}
-	transport := server.Client().Transport.(*http.Transport)
-	transport.DisableCompression = true
-	res, err := transport.RoundTrip(req)
+	res, err := c.site.client.RoundTrip(req)
 	if err != nil {
 		return answer{err: err}
 	}

@@ -58,14 +58,18 @@ func put(to, mediaType, manifest string) step {
 func pushed(tag string) steps { return steps{has(small), has(layer), put(tag, "$image", image())} }
 
 // then joins steps.
-func then(before steps, after ...step) steps { return append(before[:len(before):len(before)], after...) }
+func then(before steps, after ...step) steps {
+	return append(before[:len(before):len(before)], after...)
+}
 
 const (
 	layerType  = v1.MediaTypeImageLayerGzip
 	configType = v1.MediaTypeImageConfig
 )
 
-func descriptor(mediaType, content string) string { return descriptorBy(sum(content), mediaType, content) }
+func descriptor(mediaType, content string) string {
+	return descriptorBy(sum(content), mediaType, content)
+}
 
 func descriptorBy(digest, mediaType, content string, fields ...string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d%s}`, mediaType, digest, len(content), extra(fields))
@@ -111,4 +115,10 @@ func artifact(artifactType, subject string, fields ...string) string {
 		fields = append(fields, `"subject":`+descriptor(v1.MediaTypeImageManifest, subject))
 	}
 	return image(fields...)
+}
+
+// dockerList is a manifest list of dockerImage.
+func dockerList() string {
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, registry.MediaTypeDockerList,
+		descriptorBy(sum(dockerImage()), registry.MediaTypeDockerManifest, dockerImage(), `"platform":{"architecture":"amd64","os":"linux"}`))
 }

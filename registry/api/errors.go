@@ -70,15 +70,16 @@ type errorLine struct {
 const statusClientGone = 499
 
 // answerError writes err in the form of the OCI distribution spec, section "Error Codes". What is no fault of the client's is
-// told in general words; the log has the rest.
-func (s *server) answerError(w *response, r *http.Request, err error) {
+// told in general words; the log has the rest. It reports false if there can be no answer, because another one has
+// begun or the client has gone; then the connection is to be broken.
+func (s *server) answerError(w *response, err error) bool {
 	if w.status != 0 {
-		return // the answer had begun; the client sees it break off
+		return false
 	}
 	status, lines := explain(err)
-	if status == statusClientGone || errors.Is(r.Context().Err(), context.Canceled) {
+	if status == statusClientGone {
 		w.status = statusClientGone
-		return
+		return false
 	}
 	header := w.Header()
 	for _, name := range []string{"ETag", "Cache-Control", "Last-Modified", "Accept-Ranges", "Content-Encoding"} {
@@ -90,7 +91,7 @@ func (s *server) answerError(w *response, r *http.Request, err error) {
 	if status == http.StatusRequestTimeout {
 		header.Set("Connection", "close")
 	}
-	writeJSON(w, status, errorBody{lines})
+	return writeJSON(w, status, errorBody{lines}) == nil
 }
 
 // explain is the one place where errors become statuses.

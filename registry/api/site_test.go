@@ -3,10 +3,11 @@ package api_test
 import (
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry"
@@ -19,13 +20,15 @@ type site struct {
 	mode    mode
 	driver  drivers.Driver
 	options options
-
-	mu      sync.Mutex
+	client  *http.Transport
 	servers []*httptest.Server
 }
 
 func newSite(t *testing.T, m mode, open func(*testing.T) drivers.Driver, o options) *site {
-	s := &site{t: t, mode: m, driver: open(t), options: o}
+	s := &site{t: t, mode: m, driver: open(t), options: o, client: &http.Transport{
+		DisableCompression: true, ExpectContinueTimeout: time.Minute, MaxIdleConnsPerHost: 32,
+	}}
+	t.Cleanup(s.client.CloseIdleConnections)
 	if o.wrap != nil {
 		s.driver = o.wrap(s.driver)
 	}
@@ -39,7 +42,9 @@ func newSite(t *testing.T, m mode, open func(*testing.T) drivers.Driver, o optio
 
 // in is the same site for a test within the one that made it.
 func (s *site) in(t *testing.T) *site {
-	return &site{t: t, mode: s.mode, driver: s.driver, options: s.options, servers: s.servers}
+	inner := *s
+	inner.t = t
+	return &inner
 }
 
 // serve starts a process: it knows what the store holds and nothing more.

@@ -3,7 +3,6 @@ package api_test
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -35,6 +34,7 @@ type options struct {
 	registry registry.Options
 	api      api.Options
 	wrap     func(drivers.Driver) drivers.Driver
+	clock    *clock // of the registry; nil if it is not moved
 }
 
 // steps are sent one after the other.
@@ -123,7 +123,10 @@ func TestTableIsComplete(t *testing.T) {
 		if r.run != nil || r.with != nil {
 			continue
 		}
-		text := strings.Join(strings.Fields(fmt.Sprint(r.steps)), " ")
+		var text string
+		for _, s := range r.steps {
+			text += fmt.Sprintf("%s\n%s\n%d %.100s\n", s.send, s.want, len(s.body), s.body)
+		}
 		if other := said[text]; other != "" {
 			t.Errorf("rows %q and %q say the same", other, name)
 		}
