@@ -1,11 +1,11 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"hash"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +17,6 @@ const (
 	// smallUpload is the size in bytes up to which what one request brings is held in memory and
 	// stored by a single Put.
 	smallUpload = 4 << 20
-	copyBuffer  = 256 << 10
 	// keepTime is how long it may take to keep what a client sent before its connection broke.
 	keepTime = time.Minute
 )
@@ -57,7 +56,7 @@ func (r *Registry) Append(ctx context.Context, repo, id, value string, c Chunk) 
 	if err != nil {
 		return f.upload(r), err
 	}
-	defer d.release()
+	defer d.small.release()
 	return r.keep(ctx, f, d)
 }
 
@@ -82,7 +81,7 @@ func (r *Registry) Finish(ctx context.Context, repo, id, value string, c Chunk, 
 	if err != nil {
 		return f.upload(r), err
 	}
-	defer d.release()
+	defer d.small.release()
 	if d.broken != nil {
 		return r.keep(ctx, f, d)
 	}
@@ -102,7 +101,7 @@ func (r *Registry) PutBlob(ctx context.Context, repo string, c Chunk, want diges
 	if err != nil {
 		return err
 	}
-	defer d.release()
+	defer d.small.release()
 	if d.broken != nil {
 		return errors.Join(d.broken, d.drop(ctx))
 	}
@@ -160,15 +159,11 @@ type draft struct {
 	base   session
 	size   int64 // bytes of the chunk
 	hash   hash.Hash
-	small  []byte         // the chunk, unless it is in
+	small  smallBody      // the chunk, unless it is in
 	writer drivers.Writer // this, after all that came before
 	data   string         // key of writer
 	broken error          // why the body ended early
-	memory int64          // of small, taken from the registry's bound
-	owner  *Registry
 }
-
-func (d *draft) release() { d.owner.uploadMemory.Release(d.memory) }
 
 // drop undoes what reading the chunk did to the store.
 func (d *draft) drop(ctx context.Context) error {
@@ -184,58 +179,29 @@ func (r *Registry) read(ctx context.Context, base session, c *Chunk) (*draft, er
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{base: base, hash: h, owner: r}
+	d := &draft{base: base, hash: h, small: smallBody{owner: r}}
 	body := c.Body
 	if c.Ranged {
 		body = io.LimitReader(body, c.End-c.Start+2) // one more, to see that there is more
 	}
-	ended, err := d.readSmall(body, c.Length)
-	if err == nil && !ended {
-		err = r.stream(ctx, d, body, c.Length)
+	ended, err := d.small.readFrom(body, c.Length)
+	d.size = d.small.size
+	for page := range d.small.all() {
+		d.hash.Write(page)
 	}
 	if err != nil {
-		d.release()
-		return nil, errors.Join(err, d.drop(ctx))
+		d.broken = err
+	} else if !ended {
+		if err := r.stream(ctx, d, body, c.Length); err != nil {
+			d.small.release()
+			return nil, errors.Join(err, d.drop(ctx))
+		}
 	}
 	if c.Ranged && d.broken == nil && d.size != c.End-c.Start+1 {
-		d.release()
+		d.small.release()
 		return nil, errors.Join(c.sizeError(d.size), d.drop(ctx))
 	}
 	return d, nil
-}
-
-// readSmall reads into memory until the body ends or is too long for that, and says which.
-func (d *draft) readSmall(body io.Reader, length int64) (ended bool, err error) {
-	if length > smallUpload {
-		return false, nil
-	}
-	const step = 64 << 10
-	grow := length + 1 // one more to see the end
-	if length < 0 {
-		grow = step
-	}
-	for d.size <= smallUpload {
-		if int64(len(d.small))-d.size == 0 {
-			if !d.owner.uploadMemory.TryAcquire(grow) {
-				break
-			}
-			d.memory += grow
-			d.small = append(d.small, make([]byte, grow)...)
-			grow = min(max(int64(len(d.small)), step), smallUpload+1-d.size)
-		}
-		n, err := body.Read(d.small[d.size:])
-		d.size += int64(n)
-		if err == io.EOF {
-			ended = true
-			break
-		} else if err != nil {
-			d.broken, ended = err, true
-			break
-		}
-	}
-	d.small = d.small[:d.size]
-	d.hash.Write(d.small)
-	return ended, nil
 }
 
 // stream passes what has been read, and the rest of the body, to the driver.
@@ -245,13 +211,11 @@ func (r *Registry) stream(ctx context.Context, d *draft, body io.Reader, length 
 	if err := r.openWriter(ctx, d, length); err != nil {
 		return err
 	}
-	if _, err := d.writer.Write(d.small); err != nil {
+	if err := d.small.writeTo(d.writer); err != nil {
 		return err
 	}
-	d.small = nil
-	d.release()
-	d.memory = 0
-	buf := r.buffers.Get().(*[copyBuffer]byte)
+	d.small.release()
+	buf := r.buffers.Get().(*page)
 	defer r.buffers.Put(buf)
 	for {
 		n, err := body.Read(buf[:])
@@ -351,7 +315,7 @@ func (r *Registry) store(ctx context.Context, d *draft, closing bool) (session, 
 		if err := r.openWriter(ctx, d, d.size); err != nil {
 			return session{}, errors.Join(err, d.drop(ctx))
 		}
-		if _, err := d.writer.Write(d.small); err != nil {
+		if err := d.small.writeTo(d.writer); err != nil {
 			return session{}, errors.Join(err, d.drop(ctx))
 		}
 	}
@@ -371,13 +335,13 @@ func (r *Registry) store(ctx context.Context, d *draft, closing bool) (session, 
 }
 
 func (r *Registry) storeSmall(ctx context.Context, d *draft, s session) (session, error) {
-	body := d.small
+	body := d.small.bytes()
 	if d.base.Whole {
 		before, err := readObject(ctx, r.driver, d.base.Data)
 		if err != nil {
 			return session{}, err
 		}
-		body = bytes.Join([][]byte{before.body, d.small}, nil)
+		body = slices.Concat(before.body, body)
 		if int64(len(body)) != s.Offset {
 			return session{}, &drivers.Error{Op: "continue upload", Driver: "registry", Key: d.base.Data, Kind: drivers.ErrCorrupt}
 		}

@@ -46,7 +46,7 @@ type Registry struct {
 
 	uploadLife   time.Duration
 	uploadMemory *semaphore.Weighted
-	buffers      sync.Pool // of *[copyBuffer]byte
+	buffers      sync.Pool // of *page
 	sessions     *otter.Cache[string, *liveUpload]
 }
 
@@ -68,7 +68,7 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 		reads:       newReads(d),
 		uploadLife:  cmp.Or(o.UploadLife, 24*time.Hour),
 	}
-	r.buffers.New = func() any { return new([copyBuffer]byte) }
+	r.buffers.New = func() any { return new(page) }
 	if r.log == nil {
 		r.log = slog.Default()
 	}
