@@ -1,0 +1,188 @@
+package minio
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// Codes that minio-go has no constants for, from MinIO's cmd/api-errors.go and
+// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+const (
+	codeExpiredToken     = "ExpiredToken"
+	codeInvalidTokenID   = "InvalidTokenId"
+	codeUnauthorized     = "UnauthorizedAccess"
+	codeStorageFull      = "XMinioStorageFull"
+	codeQuota            = "XMinioAdminBucketQuotaExceeded"
+	codeQuotaRGW         = "QuotaExceeded"
+	codeChecksumMismatch = "XAmzContentChecksumMismatch"
+	codeTampered         = "XMinioObjectTampered"
+	codeKeyTooLong       = "KeyTooLongError"
+	codeRequestTimeout   = "RequestTimeout"
+	codeSlowDown         = "SlowDown"
+	codeSlowDownRead     = "SlowDownRead"
+	codeSlowDownWrite    = "SlowDownWrite"
+	codeServerBusy       = "ServerBusy"
+	codeTooManyRequests  = "TooManyRequests"
+	codeConditional      = "ConditionalRequestConflict"
+	codeAborted          = "OperationAborted"
+)
+
+// kindOf is the one place where answers of the store become kinds of drivers. Nil: none of them.
+func kindOf(err error) error {
+	var done *drivers.Error
+	if errors.As(err, &done) {
+		return done.Kind
+	}
+	var resp minio.ErrorResponse
+	if !errors.As(err, &resp) {
+		// No answer, or none that can be read. A certificate that is not trusted stays so.
+		if permanent(err) {
+			return nil
+		}
+		return drivers.ErrThrottled
+	}
+	switch resp.Code {
+	case minio.NoSuchKey, minio.NoSuchVersion:
+		return drivers.ErrNotFound
+	case minio.NoSuchBucket:
+		return nil // not ErrNotFound: that says something of a key
+	case minio.PreconditionFailed, minio.NoSuchUpload, minio.InvalidPart, minio.InvalidPartOrder:
+		return drivers.ErrPrecondition
+	case minio.AccessDenied, minio.AllAccessDisabled, minio.InvalidAccessKeyID, minio.SignatureDoesNotMatch,
+		minio.RequestTimeTooSkewed, codeExpiredToken, codeInvalidTokenID, codeUnauthorized:
+		return drivers.ErrDenied
+	case codeStorageFull, codeQuota, codeQuotaRGW:
+		return drivers.ErrNoSpace
+	case codeChecksumMismatch, minio.XAmzContentSHA256Mismatch, minio.BadDigest, codeTampered:
+		return drivers.ErrCorrupt
+	case minio.EntityTooLarge, codeKeyTooLong, minio.XMinioInvalidObjectName:
+		return drivers.ErrInvalid
+	}
+	switch {
+	case transient(resp):
+		return drivers.ErrThrottled
+	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized:
+		return drivers.ErrDenied
+	case resp.StatusCode == http.StatusInsufficientStorage:
+		return drivers.ErrNoSpace
+	}
+	return nil
+}
+
+// transient reports whether the store says that the same request may succeed later.
+func transient(resp minio.ErrorResponse) bool {
+	switch resp.Code {
+	case codeStorageFull, codeQuota, codeQuotaRGW, codeTampered, minio.NotImplemented:
+		return false
+	case minio.InternalError, codeRequestTimeout, codeSlowDown, codeSlowDownRead, codeSlowDownWrite, codeServerBusy,
+		codeTooManyRequests, minio.IncompleteBody, codeConditional, codeAborted:
+		return true // also in a body with status 200, as CompleteMultipartUpload's may be
+	}
+	switch resp.StatusCode {
+	case http.StatusNotImplemented, http.StatusInsufficientStorage:
+		return false
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, 499: // 499: the server thinks that we left
+		return true
+	}
+	return resp.StatusCode >= 500
+}
+
+// retryable reports whether it is worth sending the request again. All requests of this driver
+// can be repeated: bodies are in memory, and those that create something conditionally know
+// their own object again (see put and complete).
+func retryable(err error) bool {
+	var resp minio.ErrorResponse
+	if !errors.As(err, &resp) {
+		return !permanent(err)
+	}
+	switch resp.Code {
+	case codeChecksumMismatch, minio.BadDigest, minio.XAmzContentSHA256Mismatch:
+		return true // damaged on the way, or in a proxy: what is sent is right
+	}
+	return transient(resp)
+}
+
+// permanent reports whether a failure below HTTP will be the same the next time.
+func permanent(err error) bool {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var certificate x509.CertificateInvalidError
+	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &certificate) ||
+		strings.Contains(err.Error(), plainAnswer)
+}
+
+// plainAnswer is what net/http says when a TLS client meets a plain server.
+const plainAnswer = "server gave HTTP response to HTTPS client"
+
+// try calls f until it succeeds, fails for good, or has been called d.attempts times, and returns how
+// often it was called. A ctx that ends is returned as its own error.
+func (d *Driver) try(ctx context.Context, f func() error) (calls int, err error) {
+	for calls = 1; ; calls++ {
+		if ctx.Err() != nil {
+			return calls, ctx.Err()
+		}
+		err = f()
+		if err == nil {
+			return calls, nil
+		}
+		if ctx.Err() != nil {
+			return calls, ctx.Err()
+		}
+		if calls == d.attempts || !retryable(err) {
+			return calls, err
+		}
+		// 25 to 50 ms, 50 to 100 ms, … 1 to 2 s, and up to 200 ms in minio-go.
+		wait := min(50*time.Millisecond<<(calls-1), 2*time.Second)
+		timer := time.NewTimer(wait/2 + rand.N(wait/2))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return calls, ctx.Err()
+		}
+	}
+}
+
+// fail is the error that a method returns: nil for nil, the context's own if that has ended, else
+// a *drivers.Error.
+func fail(ctx context.Context, op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return wrap(op, key, kindOf(err), err)
+}
+
+// wrap makes a *drivers.Error unless err is one.
+func wrap(op, key string, kind, err error) error {
+	var done *drivers.Error
+	if errors.As(err, &done) {
+		return err
+	}
+	var resp minio.ErrorResponse
+	switch {
+	case errors.As(err, &resp) && resp.RequestID != "":
+		err = fmt.Errorf("%w (%s, request %s)", err, resp.Code, resp.RequestID)
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		// net/http's own time-outs say that they are DeadlineExceeded; no context of the caller's has ended.
+		err = errors.New(err.Error())
+	}
+	return &drivers.Error{Op: op, Driver: name, Key: key, Kind: kind, Err: err}
+}
+
+// invalid is an error about an argument.
+func invalid(op, key, format string, args ...any) error {
+	return &drivers.Error{Op: op, Driver: name, Key: key, Kind: drivers.ErrInvalid, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,199 @@
+package minio
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// Suspend sends what is large enough for a part and puts the rest, less than 5 MiB, into the state. It
+// costs one request to begin the upload if there is none yet; after a Resume one to look whether
+// the state was the newest one and one to leave a mark.
+//
+// MinIO drops an upload 24 hours after it was begun, if nothing else is configured
+// (api stale_uploads_expiry), so that is how long the state of a stream can be used.
+func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
+	const op = "suspend"
+	if err := w.usable(op); err != nil {
+		return nil, err
+	}
+	joined, done := w.join(ctx)
+	defer done()
+	s, err := w.suspend(joined)
+	if err != nil {
+		return nil, w.failed(ctx, op, err)
+	}
+	encoded := s.encode(objectID(w.d.bucket, w.full))
+	w.end()
+	return encoded, nil
+}
+
+func (w *writer) suspend(ctx context.Context) (state, error) {
+	w.checked = false // ask again: it may have been long ago
+	if err := w.begin(ctx); err != nil {
+		return state{}, err
+	}
+	if w.n >= minPart {
+		if err := w.flush(ctx); err != nil {
+			return state{}, err
+		}
+	}
+	if err := w.wait(ctx); err != nil {
+		return state{}, err
+	}
+	mark := w.mark
+	if w.resumed {
+		p := part{number: markNumber}
+		if err := w.d.sendPart(ctx, w.full, w.upload, w.sum, []byte(rand.Text()), &p); err != nil {
+			return state{}, err
+		}
+		mark = p.etag
+	}
+	return state{sum: w.sum, partSize: w.partSize, upload: w.upload, mark: mark, parts: w.parts, tail: w.rest()}, nil
+}
+
+// rest is what no part has.
+func (w *writer) rest() []byte {
+	if w.buf != nil {
+		return w.buf[:w.n]
+	}
+	return w.tail
+}
+
+// Commit is one PUT if nothing was sent yet, else one request for the rest and one that makes the
+// parts an object; after a Resume another one before, to look whether the state was the newest.
+//
+// When the answer to the last request is lost, the next attempt finds no upload. If the key then has the
+// ETag that these parts give, the commit has succeeded.
+func (w *writer) Commit(ctx context.Context) error {
+	const op = "commit"
+	if err := w.usable(op); err != nil {
+		return err
+	}
+	joined, done := w.join(ctx)
+	defer done()
+	if err := w.commit(joined); err != nil {
+		return w.failed(ctx, op, err)
+	}
+	w.end()
+	return nil
+}
+
+func (w *writer) commit(ctx context.Context) error {
+	if w.upload == "" {
+		_, err := w.d.put(ctx, w.full, w.rest(), minio.PutObjectOptions{})
+		return err
+	}
+	w.checked = false
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	if len(w.rest()) > 0 || len(w.parts) == 0 { // an upload without any part can't be completed
+		if w.next > maxNumber {
+			return invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
+		}
+		w.sendRest()
+	}
+	if err := w.wait(ctx); err != nil {
+		return err
+	}
+	return w.complete(ctx)
+}
+
+// complete makes the parts an object.
+func (w *writer) complete(ctx context.Context) error {
+	parts := make([]minio.CompletePart, len(w.parts))
+	for i, p := range w.parts {
+		parts[i] = w.sum.complete(p)
+	}
+	calls, err := w.d.try(ctx, func() error {
+		_, err := w.d.core.CompleteMultipartUpload(ctx, w.d.bucket, w.full, w.upload, parts, minio.PutObjectOptions{})
+		return err
+	})
+	if err == nil || calls == 1 || minio.ToErrorResponse(err).Code != minio.NoSuchUpload {
+		return err
+	}
+	object, lookErr := w.d.head(ctx, w.full)
+	if lookErr == nil && trimETag(object.ETag) == etagOf(w.parts) {
+		return nil
+	}
+	// Where ETags are no MD5s, as with some encryption, a commit that did succeed is not known again. The
+	// caller starts over; to take another stream's bytes of the same size for these would be worse.
+	return err
+}
+
+// etagOf is the ETag of an object of these parts: the MD5 of their MD5s, and their number. "" if an
+// ETag of a part is no MD5.
+func etagOf(parts []part) string {
+	h := md5.New()
+	for _, p := range parts {
+		raw := rawETag(p.etag)
+		if raw == nil {
+			return ""
+		}
+		h.Write(raw)
+	}
+	return fmt.Sprintf("%s-%d", hex.EncodeToString(h.Sum(nil)), len(parts))
+}
+
+// Cancel stops the parts under way, waits until they have, and drops the upload. The upload of a
+// stream that is outdated is left to the newer one, so after a Resume it looks first.
+func (w *writer) Cancel(ctx context.Context) error {
+	const op = "cancel"
+	if w.ended {
+		return nil
+	}
+	w.stop()
+	w.sending.Wait() // they end at once, since w.ctx has
+	w.end()
+	if w.upload == "" || w.outdated {
+		return ctx.Err()
+	}
+	if w.resumed {
+		err := fail(ctx, op, w.key, w.check(ctx))
+		if errors.Is(err, drivers.ErrPrecondition) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := w.d.try(ctx, func() error {
+		return w.d.core.AbortMultipartUpload(ctx, w.d.bucket, w.full, w.upload)
+	})
+	if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
+		return nil
+	}
+	return fail(ctx, op, w.key, err)
+}
+
+// end frees all that the writer holds. No part is under way.
+func (w *writer) end() {
+	w.stop()
+	w.release()
+	w.tail = nil
+	w.ended = true
+}
+
+// join returns a context that ends with ctx and with the writer's own.
+func (w *writer) join(ctx context.Context) (context.Context, func()) {
+	joined, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(w.ctx, cancel)
+	return joined, func() {
+		stop()
+		cancel()
+	}
+}
+
+var _ drivers.Writer = (*writer)(nil)
+
+// trimETag is the ETag without the quotes of HTTP.
+func trimETag(s string) string { return strings.Trim(s, `"`) }

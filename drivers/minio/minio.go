@@ -1,0 +1,141 @@
+// Package minio keeps objects in a bucket of MinIO.
+//
+//	storage:
+//	  minio:
+//	    endpoint: https://minio.example.com:9000
+//	    bucket: registry
+//	    access_key: longshore
+//	    secret_key: ${MINIO_SECRET_KEY}
+//
+// Every method costs the fewest requests that S3 allows: Reader one GET, Stat one HEAD, Put one PUT,
+// List one GET for 1,000 entries, Delete one DELETE or one POST for 1,000 keys. A Writer that
+// ends within its first part is one PUT; a larger one takes one request to begin, one for each part and
+// one to complete. No request asks for the bucket's region or whether it exists, but for one at [Open].
+//
+// Bodies are not signed but carry a CRC32C that the store checks, also without TLS: a SHA-256 of
+// each body, as signing needs it, costs twenty times more. See docs/minio.md for that, for the rights that
+// the driver needs and for what was found out about MinIO.
+package minio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// name is how the driver calls itself in errors.
+const name = "minio"
+
+// Driver is a [drivers.Driver] on a bucket. It can also put if absent, put if matching, and sign URLs.
+type Driver struct {
+	core      *minio.Core
+	public    *minio.Core // signs for the public endpoint, never sends
+	options   minio.Options
+	host      string
+	bucket    string
+	prefix    string // "" or with a slash at its end
+	partSize  int64
+	sum       sum
+	attempts  int
+	pool      *pool
+	transport *http.Transport
+}
+
+var (
+	_ drivers.Driver       = (*Driver)(nil)
+	_ drivers.AbsentPutter = (*Driver)(nil)
+	_ drivers.MatchPutter  = (*Driver)(nil)
+	_ drivers.Signer       = (*Driver)(nil)
+)
+
+// Open validates c and asks the store for the bucket, once; it makes the bucket if c says so. The error
+// of a store that can't be used says in words which setting to look at. Nothing is listed.
+func Open(ctx context.Context, c Config) (*Driver, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(c)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{
+		bucket: c.Bucket, prefix: c.folder(), partSize: c.PartSize, attempts: c.Attempts,
+		pool: newPool(c.Memory), transport: transport,
+	}
+	if d.sum, err = parseSum(c.Checksums); err != nil {
+		return nil, err
+	}
+	var tripper http.RoundTripper = transport
+	if c.Transport != nil {
+		tripper = c.Transport(tripper)
+	}
+	lookup := minio.BucketLookupAuto
+	switch c.Addressing {
+	case "path":
+		lookup = minio.BucketLookupPath
+	case "virtual":
+		lookup = minio.BucketLookupDNS
+	}
+	var secure bool
+	if d.host, secure, err = splitEndpoint(c.Endpoint, c.Secure); err != nil {
+		return nil, err
+	}
+	d.options = minio.Options{
+		Creds:        credentials.NewStaticV4(c.AccessKey, string(c.SecretKey), string(c.SessionToken)),
+		Secure:       secure,
+		Region:       c.Region, // else minio-go asks for it
+		BucketLookup: lookup,
+		Transport:    tripper,
+		MaxRetries:   1, // try knows which failures may have had their effect, minio-go does not
+	}
+	if d.core, err = d.client(tripper); err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	d.public = d.core
+	if c.PublicEndpoint != "" {
+		options := d.options
+		var host string
+		if host, options.Secure, err = splitEndpoint(c.PublicEndpoint, secure); err != nil {
+			return nil, err
+		}
+		if d.public, err = minio.NewCore(host, &options); err != nil {
+			return nil, fmt.Errorf("public_endpoint: %w", err)
+		}
+	}
+	if err := d.check(ctx, c.CreateBucket); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close closes the connections that wait for a next request. It is for tests and for a process that goes on
+// without the driver; requests under way are not disturbed, and the driver can be used again.
+func (d *Driver) Close() { d.transport.CloseIdleConnections() }
+
+// client makes a client that sends through t.
+func (d *Driver) client(t http.RoundTripper) (*minio.Core, error) {
+	options := d.options
+	options.Transport = t
+	return minio.NewCore(d.host, &options)
+}
+
+// full is the name of key in the bucket; an error is of kind ErrInvalid.
+func (d *Driver) full(op, key string) (string, error) {
+	if err := drivers.CheckKey(name, op, key); err != nil {
+		return "", err
+	}
+	if len(d.prefix)+len(key) > drivers.MaxKey {
+		return "", invalid(op, key, "bad key: longer than 1024 bytes together with the prefix %s", d.prefix)
+	}
+	return d.prefix + key, nil
+}
+
+// errEnded is said of a Writer that is used after Suspend, Commit or Cancel.
+var errEnded = errors.New("the writer has ended")

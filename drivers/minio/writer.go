@@ -1,0 +1,354 @@
+package minio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// Writer makes no request before its first part is full. Parts go up in parallel while the next one
+// fills, as many as there are buffers free. A Writer that has less than a buffer's worth of bytes, and
+// of known size, takes no more memory than these.
+//
+// Without a known size, parts double in size after every thousand, so that 9,999 of them hold
+// more than S3's 5 TiB; with one, all parts have the size that is needed. A part that is larger than
+// all the memory for buffers is sent alone.
+func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Writer, error) {
+	const op = "writer"
+	full, err := d.full(op, key)
+	if err != nil {
+		return nil, err
+	}
+	if size > maxObject {
+		return nil, invalid(op, key, "%d bytes are more than S3's 5 TiB", size)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	w := d.newWriter(ctx, key, full)
+	w.hint = max(size, -1)
+	// 900 numbers are left for a hint that was too low.
+	const mib = 1 << 20
+	if needed := size / (maxNumber - 1000); needed >= w.partSize {
+		w.partSize = (needed/mib + 1) * mib
+	}
+	return w, nil
+}
+
+// Resume makes no request: whether the state is the newest one is asked before the first part is
+// sent, and at Suspend and Commit again.
+//
+// A stream that was ever suspended has a multipart upload, which ends with its Commit or Cancel; and from the
+// second Suspend on, each leaves a mark there that replaces the one before. So a state is the newest
+// if its upload is there and its mark is the one found.
+func (d *Driver) Resume(ctx context.Context, key string, encoded []byte) (drivers.Writer, error) {
+	const op = "resume"
+	full, err := d.full(op, key)
+	if err != nil {
+		return nil, err
+	}
+	s, err := decodeState(encoded, objectID(d.bucket, full))
+	if err != nil {
+		return nil, invalid(op, key, "%w", err)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	w := d.newWriter(ctx, key, full)
+	w.resumed = true
+	w.sum, w.partSize, w.upload, w.mark, w.parts = s.sum, s.partSize, s.upload, s.mark, s.parts
+	w.tail = slices.Clone(s.tail)
+	for _, p := range s.parts {
+		w.size += p.size
+		w.next = p.number + 1
+	}
+	w.size += int64(len(s.tail))
+	if w.next < 2000 {
+		// Two processes that resumed one state should not write the same number. Only one of them can
+		// complete, since ETags tell their parts apart; but MinIO compares them some milliseconds before it moves
+		// the parts, without a lock in between (CompleteMultipartUpload in cmd/erasure-multipart.go).
+		w.next += rand.IntN(16)
+	}
+	return w, nil
+}
+
+// markNumber is the part that marks the newest state. It is never in the object. It is the first
+// because MinIO lists parts after a given number only if that one is there.
+const markNumber = 1
+
+// writer is a drivers.Writer.
+//
+// Bytes go into buf until it is full, and from there into a part that a goroutine sends. Only Write,
+// Suspend, Commit and Cancel, of which one runs at a time, touch what is not below mu.
+type writer struct {
+	d         *Driver
+	parent    context.Context    // as given to Writer
+	ctx       context.Context    // parent, or ended by stop; parts are sent in it
+	stop      context.CancelFunc // when a part failed, and at the end
+	key, full string
+
+	sum      sum
+	partSize int64
+	hint     int64 // bytes in the whole stream, if known, else -1
+	size     int64 // bytes in the stream so far
+	buf      []byte
+	room     int    // how much of buf is used before it is sent
+	n        int    // bytes in buf
+	tail     []byte // comes before buf: from a state, or from a buffer that was too small
+	next     int    // number of the next part
+
+	upload   string // "" until there is one
+	resumed  bool
+	mark     string // ETag of the mark that was there when the state was made
+	checked  bool   // it was the newest state when last looked
+	outdated bool   // it was not: the upload is another's
+	ended    bool
+
+	sending sync.WaitGroup
+	mu      sync.Mutex
+	parts   []part
+	err     error // the first failure; the writer is good for Cancel only
+}
+
+func (d *Driver) newWriter(ctx context.Context, key, full string) *writer {
+	w := &writer{d: d, parent: ctx, key: key, full: full, sum: d.sum, partSize: d.partSize, hint: -1, next: markNumber + 1}
+	w.ctx, w.stop = context.WithCancel(ctx)
+	return w
+}
+
+// Size counts the bytes of the state too.
+func (w *writer) Size() int64 { return w.size }
+
+// Write copies p.
+func (w *writer) Write(p []byte) (int, error) {
+	const op = "write"
+	written := 0
+	for len(p) > 0 {
+		if err := w.usable(op); err != nil {
+			return written, err
+		}
+		if w.buf != nil && w.n == w.room {
+			if err := w.flush(w.ctx); err != nil {
+				return written, w.failed(w.parent, op, err)
+			}
+		}
+		if w.buf == nil {
+			if err := w.take(w.ctx); err != nil {
+				return written, w.failed(w.parent, op, err)
+			}
+		}
+		n := copy(w.buf[w.n:w.room], p)
+		p = p[n:]
+		w.n += n
+		w.size += int64(n)
+		written += n
+	}
+	return written, w.usable(op)
+}
+
+// take gets a buffer for the bytes that come next. The writer holds none while it waits.
+func (w *writer) take(ctx context.Context) error {
+	if w.next > maxNumber {
+		return invalid("write", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
+	}
+	size := w.partSize
+	expected := w.hint - w.size + int64(len(w.tail))
+	switch {
+	case w.hint >= 0 && expected > int64(len(w.tail)):
+		size = min(size, expected)
+	default:
+		size = min(size<<((w.next-1)/1000), maxPart)
+	}
+	buf, err := w.d.pool.get(ctx, size)
+	if err != nil {
+		return err
+	}
+	// A buffer may be larger than was asked for; a part of its whole length is as good, unless it is
+	// one of those that should all be equal.
+	w.buf, w.room = buf, int(min(int64(len(buf)), max(size, w.partSize)))
+	w.n = copy(w.buf, w.tail)
+	w.tail = nil
+	return nil
+}
+
+// flush sends a full buffer off.
+func (w *writer) flush(ctx context.Context) error {
+	if w.n < minPart {
+		// The hint was too low. What is there is too small for a part: it goes to the next
+		// buffer, which is not asked for before this one is back. If all writers kept theirs they would
+		// wait for each other.
+		w.tail = slices.Clone(w.buf[:w.n])
+		w.hint = -1
+		w.release()
+		return nil
+	}
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	w.sendRest()
+	return nil
+}
+
+// sendRest sends what is in the buffer, or the tail, as a part. The buffer goes with it.
+func (w *writer) sendRest() {
+	body, buf := w.rest(), w.buf
+	w.buf, w.n, w.room, w.tail = nil, 0, 0, nil
+	w.send(body, func() {
+		if buf != nil {
+			w.d.pool.put(buf)
+		}
+	})
+}
+
+// begin makes sure that there is an upload, and that it is still this stream's.
+func (w *writer) begin(ctx context.Context) (err error) {
+	if w.upload != "" {
+		if w.resumed && !w.checked {
+			return w.check(ctx)
+		}
+		return nil
+	}
+	_, err = w.d.try(ctx, func() (err error) {
+		w.upload, err = w.d.core.NewMultipartUpload(ctx, w.d.bucket, w.full, minio.PutObjectOptions{UserMetadata: w.sum.begin()})
+		return err
+	})
+	if err == nil && w.upload == "" {
+		err = errors.New("the store began an upload without an id")
+	}
+	return err
+}
+
+// check asks whether the state that the writer was resumed from is still the newest.
+func (w *writer) check(ctx context.Context) error {
+	var found minio.ListObjectPartsResult
+	_, err := w.d.try(ctx, func() (err error) {
+		found, err = w.d.core.ListObjectParts(ctx, w.d.bucket, w.full, w.upload, 0, 1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	mark := ""
+	if len(found.ObjectParts) > 0 && found.ObjectParts[0].PartNumber == markNumber {
+		mark = trimETag(found.ObjectParts[0].ETag)
+	}
+	if mark != w.mark {
+		return wrap("resume", w.key, drivers.ErrPrecondition, errors.New("the upload was resumed and suspended again since"))
+	}
+	w.checked = true
+	return nil
+}
+
+// send sends body as the next part in the background and calls done when it is not needed any more. The
+// first part that fails stops the others.
+func (w *writer) send(body []byte, done func()) {
+	p := part{number: w.next, size: int64(len(body))}
+	w.next++
+	w.mu.Lock()
+	i := len(w.parts)
+	w.parts = append(w.parts, p)
+	w.mu.Unlock()
+	w.sending.Go(func() {
+		err := w.d.sendPart(w.ctx, w.full, w.upload, w.sum, body, &p)
+		done()
+		w.mu.Lock()
+		w.parts[i] = p
+		w.mu.Unlock()
+		if err != nil {
+			w.setErr(fail(w.parent, "write", w.key, fmt.Errorf("part %d: %w", p.number, err)))
+		}
+	})
+}
+
+// sendPart sends one part and sets p's ETag and CRC.
+func (d *Driver) sendPart(ctx context.Context, full, upload string, s sum, body []byte, p *part) error {
+	sums := s.of(body)
+	p.crc = sums.crc
+	_, err := d.try(ctx, func() error {
+		lent := lend(body)
+		defer lent.takeBack()
+		sent, err := d.core.PutObjectPart(ctx, d.bucket, full, upload, p.number, lent, int64(len(body)), minio.PutObjectPartOptions{
+			Md5Base64: sums.md5, Sha256Hex: sums.sha256, CustomHeader: sums.httpHeader(), DisableContentSha256: true,
+		})
+		if err == nil && sent.ETag == "" {
+			err = errors.New("the store gave the part no ETag")
+		}
+		p.etag = trimETag(sent.ETag)
+		return err
+	})
+	return err
+}
+
+// wait waits until no part is under way.
+func (w *writer) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		w.sending.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		// Its goroutines end with the writer's context, which Cancel ends.
+		return ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// usable returns the error of a writer that has ended or failed.
+func (w *writer) usable(op string) error {
+	if w.ended {
+		return invalid(op, w.key, "%w", errEnded)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil && w.parent.Err() != nil {
+		return w.parent.Err()
+	}
+	return w.err
+}
+
+// setErr keeps the first failure and ends all requests of the writer.
+func (w *writer) setErr(err error) {
+	w.mu.Lock()
+	if w.err == nil {
+		w.err = err
+	}
+	w.mu.Unlock()
+	w.stop()
+}
+
+// failed makes err the failure of the writer, whose method had ctx, and returns what the method
+// returns: the error of a context that has ended, else the first failure.
+func (w *writer) failed(ctx context.Context, op string, err error) error {
+	if w.parent.Err() != nil {
+		ctx = w.parent
+	}
+	err = fail(ctx, op, w.key, err)
+	w.setErr(err)
+	w.outdated = w.resumed && errors.Is(err, drivers.ErrPrecondition)
+	w.release()
+	if ctx.Err() != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// release gives the buffer back.
+func (w *writer) release() {
+	if w.buf != nil {
+		w.d.pool.put(w.buf)
+		w.buf, w.n, w.room = nil, 0, 0
+	}
+}
