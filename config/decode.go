@@ -346,6 +346,9 @@ func (l *loader) decodeChoice(n *node, y *yaml.Node) {
 		}
 		l.decode(e.child, e.value)
 	}
+	if len(entries) > 1 && !replaced {
+		n.choose("") // so that nothing is said of what one of them lacks
+	}
 }
 
 // notAnAlternative says so, with the names that exist.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/longshore-registry/longshore/config"
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/fs"
+	"github.com/longshore-registry/longshore/drivers/memory"
+	"github.com/longshore-registry/longshore/drivers/minio"
+)
+
+// table names the storage drivers. A new one is a line here: its name, what it is, and from its
+// package the defaults of its settings, how it opens, and in which words its place is told. root is the
+// default folder of fs.
+func table(root string) []driver {
+	folder := fs.Defaults()
+	folder.Root = root
+	return []driver{
+		entry("fs", "A folder of a file system.", folder, openFolder(root), func(c fs.Config) string { return absolute(c.Root) }),
+		entry("minio", "A bucket of MinIO, or of another store that speaks the S3 API.", minio.Defaults(), minio.Open,
+			func(c minio.Config) string { return c.Endpoint + "/" + path.Join(c.Bucket, c.Prefix) }),
+		entry("memory", "The memory of the process, for trying things: the images are gone when it ends.", memory.Defaults(), memory.Open,
+			func(memory.Config) string { return "memory of this process, gone when it ends" }),
+	}
+}
+
+// driver is a storage driver and its settings.
+type driver struct {
+	config.Alternative
+	open  func(context.Context) (drivers.Driver, error)
+	place func() string // where the images are, in words; no secrets
+}
+
+// entry makes a driver of what its package exports.
+func entry[C interface{ Validate() error }, D drivers.Driver](
+	name, doc string, defaults C, open func(context.Context, C) (D, error), place func(C) string,
+) driver {
+	c := &defaults
+	return driver{
+		Alternative: config.Alternative{Name: name, Doc: doc, Config: c},
+		open: func(ctx context.Context) (drivers.Driver, error) {
+			d, err := open(ctx, *c)
+			if err != nil { // a nil D in the interface would not be nil
+				return nil, err
+			}
+			return d, nil
+		},
+		place: func() string { return place(*c) },
+	}
+}
+
+// openFolder is fs.Open, but makes the folders above the default root too: nobody chose them, so
+// nobody has made them. For a root that was configured a missing parent is more likely a typo or a
+// disk that is not mounted.
+func openFolder(byDefault string) func(context.Context, fs.Config) (*fs.Driver, error) {
+	return func(ctx context.Context, c fs.Config) (*fs.Driver, error) {
+		if c.Root == byDefault {
+			if err := os.MkdirAll(filepath.Dir(c.Root), 0o700); err != nil {
+				return nil, err
+			}
+		}
+		return fs.Open(ctx, c)
+	}
+}
+
+// absolute is the path from the root, if the working folder is known.
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
+}

@@ -1,0 +1,42 @@
+// Command longshore is a container registry whose only state is an object store.
+//
+//	longshore serve               images in ./longshore-data, on port 5000
+//	longshore serve config.yml    everything else; see docs/configuration.md
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+)
+
+func main() {
+	p := program{stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), uid: os.Geteuid()}
+	os.Exit(p.run(os.Args[1:]))
+}
+
+// program is what the commands need of the process that they run in.
+type program struct {
+	stdout io.Writer
+	stderr io.Writer
+	env    []string // in the form of os.Environ
+	uid    int      // of the user
+}
+
+// run executes a command line and returns the exit code: 0 for success, 1 if the work failed, 2
+// if the command line is wrong.
+func (p program) run(args []string) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(p.stderr, "longshore: a fault in the program: %v\n\n%s\nPlease report it, with these lines.\n", r, debug.Stack())
+			code = exitFailed
+		}
+	}()
+	root := p.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	command, err := root.ExecuteC()
+	return p.report(command, err)
+}

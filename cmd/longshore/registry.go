@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/longshore-registry/longshore/config"
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/registry"
+	"github.com/longshore-registry/longshore/registry/api"
+)
+
+// newHandler opens the registry in a store and puts the API before it.
+func newHandler(ctx context.Context, store drivers.Driver, s *settings, log *slog.Logger) (http.Handler, error) {
+	r, err := registry.Open(ctx, store, registryOptions(s, log))
+	if err != nil {
+		return nil, err
+	}
+	return api.New(r, apiOptions(s, log)), nil
+}
+
+func registryOptions(s *settings, log *slog.Logger) registry.Options {
+	return registry.Options{
+		UploadLife:    s.Uploads.Life,
+		UploadMemory:  int64(s.Uploads.Memory),
+		CacheMemory:   int64(s.Cache.Memory),
+		MaxManifest:   int64(s.Limits.Manifest),
+		SparseIndexes: anyOf(s.Manifests.SparseIndexes),
+		Log:           log,
+	}
+}
+
+func apiOptions(s *settings, log *slog.Logger) api.Options {
+	return api.Options{
+		PublicURL:          s.HTTP.PublicURL,
+		TrustedProxies:     s.HTTP.TrustedProxies,
+		IdleTimeout:        s.HTTP.IdleTimeout,
+		MaxTags:            s.Limits.TagsPerPut,
+		PageSize:           s.Limits.Page,
+		MaxPageSize:        s.Limits.Page,
+		MinChunk:           int64(s.Limits.MinChunk),
+		NoDelete:           !s.Delete.Enabled,
+		DeleteRepositories: s.Delete.Repositories,
+		DeleteChildren:     s.Delete.IndexChildren,
+		Redirect: api.Redirect{
+			Enabled:  s.Redirect.Enabled,
+			Networks: s.Redirect.Networks,
+			MinSize:  int64(s.Redirect.MinSize),
+			Life:     s.Redirect.Life,
+		},
+		Log: log,
+	}
+}
+
+// anyOf matches what one of the patterns matches.
+func anyOf(patterns []config.Glob) func(string) bool {
+	return func(name string) bool {
+		for _, p := range patterns {
+			if p.Match(name) {
+				return true
+			}
+		}
+		return false
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (p program) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve [config.yml]",
+		Short: "Serve the registry",
+		Long: `Serve the registry until SIGTERM or SIGINT. Then no more connections are taken, what is under way may
+finish within http.shutdown_grace, and the exit code is 0. A second signal ends it at once.
+
+Without a file the configuration is what the environment says, and the defaults:
+images in ./longshore-data, on port 5000.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: configFiles,
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := p.load(args)
+			if err != nil {
+				return err
+			}
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+			defer signal.Stop(signals)
+			return p.serve(c.Context(), l, signals)
+		},
+	}
+}
+
+// serve opens the store and answers requests until a signal comes.
+func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) error {
+	log := p.newLogger(l.Log)
+	// The port goes first: requests that come while the store is opened wait for their answer,
+	// and a second longshore on the port touches no store.
+	listener, err := listen(ctx, l.HTTP.Addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+
+	opening, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type opened struct {
+		handler http.Handler
+		err     error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		store, err := l.driver.open(opening)
+		if err != nil {
+			done <- opened{err: err}
+			return
+		}
+		handler, err := newHandler(opening, store, l.settings, log)
+		done <- opened{handler, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return adviceError{
+				fmt.Errorf("the store cannot be opened: %w", l.placed(o.err)),
+				fixFor(o.err, "run longshore check with the same configuration, which tests the store step by step"),
+			}
+		}
+		p.announce(l, listener.Addr(), log)
+		return serveHTTP(ctx, listener, o.handler, l.HTTP, log, signals)
+	case s := <-signals:
+		log.Info("stopped before the store was open", "signal", s.String())
+		return nil
+	}
+}
+
+// listen opens the port, or says which setting to change.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err == nil {
+		return listener, nil
+	}
+	advice := "choose another address with http.addr, or LONGSHORE_HTTP_ADDR"
+	_, port, _ := net.SplitHostPort(addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		advice = fmt.Sprintf("another program has port %s. Stop it, or choose another port with http.addr in the configuration or LONGSHORE_HTTP_ADDR in the environment, such as LONGSHORE_HTTP_ADDR=:5001", port)
+		if runtime.GOOS == "darwin" && port == "5000" {
+			advice += ". On macOS it may be the AirPlay Receiver, which can be turned off in the system settings"
+		}
+	case errors.Is(err, fs.ErrPermission):
+		advice = "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); or " + advice
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		advice = "this machine does not have that address; " + advice
+	}
+	if e := (*net.OpError)(nil); errors.As(err, &e) {
+		err = e.Err // the rest repeats the address
+	}
+	return nil, adviceError{fmt.Errorf("cannot listen on %s: %w", addr, err), advice}
+}
+
+// serveHTTP answers requests from the listener until the first signal, lets those that are under way finish within
+// the grace period, and returns nil then. A second signal breaks them off and is an error. So is the end of ctx.
+func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler, s httpSettings, log *slog.Logger, signals <-chan os.Signal) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: s.HeaderTimeout,
+		// No ReadTimeout and no WriteTimeout: a layer may take an hour. The API ends what makes no progress.
+		IdleTimeout: s.KeepaliveTimeout,
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("listening on %s failed: %w", listener.Addr(), err)
+	case <-ctx.Done():
+		_ = server.Close()
+		return ctx.Err()
+	case sig := <-signals:
+		log.Info("stopping: what is under way may finish", "signal", sig.String(), "grace", s.ShutdownGrace.String())
+	}
+	began := time.Now()
+	grace, cancel := context.WithTimeout(ctx, s.ShutdownGrace)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Shutdown(grace) }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			_ = server.Close()
+			log.Warn("stopped; requests that did not finish in time were broken off, their clients can go on elsewhere", "setting", "http.shutdown_grace")
+			return nil
+		}
+		log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
+		return nil
+	case sig := <-signals:
+		_ = server.Close()
+		return adviceError{fmt.Errorf("ended at once by a second signal (%s)", sig), "requests that were under way have been broken off; one signal lets them finish"}
+	}
+}
