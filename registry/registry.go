@@ -48,6 +48,7 @@ type Registry struct {
 	uploadMemory *semaphore.Weighted
 	buffers      sync.Pool // of *page
 	sessions     *otter.Cache[string, *liveUpload]
+	steps        *otter.Cache[string, []byte] // objects under uploads/ that this process wrote just now
 }
 
 type format struct {
@@ -91,7 +92,7 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 
 func (r *Registry) makeCaches(memory uint64) error {
 	const perRecord = 512 // bytes that an entry of the smaller caches takes, roughly
-	var errs [5]error
+	var errs [6]error
 	r.records, errs[0] = otter.New(&otter.Options[blobKey, knownBlob]{
 		MaximumSize:      int(max(memory/8/perRecord, 64)),
 		ExpiryCalculator: otter.ExpiryWriting[blobKey, knownBlob](time.Hour),
@@ -105,6 +106,11 @@ func (r *Registry) makeCaches(memory uint64) error {
 	r.sessions, errs[4] = otter.New(&otter.Options[string, *liveUpload]{
 		MaximumSize:      int(max(memory/8/(4*perRecord), 64)),
 		ExpiryCalculator: otter.ExpiryWriting[string, *liveUpload](r.uploadLife),
+	})
+	r.steps, errs[5] = otter.New(&otter.Options[string, []byte]{
+		MaximumWeight:    max(memory/4, 1<<20),
+		Weigher:          func(_ string, b []byte) uint32 { return uint32(len(b) + perRecord) },
+		ExpiryCalculator: otter.ExpiryWriting[string, []byte](time.Minute),
 	})
 	return errors.Join(errs[:]...)
 }
@@ -166,6 +172,7 @@ func (r *Registry) Close() {
 	r.holders.StopAllGoroutines()
 	r.tags.StopAllGoroutines()
 	r.sessions.StopAllGoroutines()
+	r.steps.StopAllGoroutines()
 }
 
 // Ready reads one object, to see that the store answers.

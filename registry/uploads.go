@@ -184,9 +184,11 @@ func (r *Registry) findElsewhere(ctx context.Context, s session) (*liveUpload, e
 // object of its own, and returns what the Location needs.
 func (r *Registry) keepStep(ctx context.Context, s *session) (session, error) {
 	step := fmt.Sprintf(uploadStepForm, s.Step, nonce()[:8])
-	if err := r.driver.Put(ctx, uploadsPrefix+s.ID+"/"+step, s.encode()); err != nil {
+	key, body := uploadsPrefix+s.ID+"/"+step, s.encode()
+	if err := r.driver.Put(ctx, key, body); err != nil {
 		return session{}, err
 	}
+	r.steps.Set(key, body)
 	return s.short(step), nil
 }
 
@@ -200,13 +202,17 @@ func (r *Registry) load(ctx context.Context, s session) (session, error) {
 
 func (r *Registry) readStep(ctx context.Context, id, step string) (session, error) {
 	key := uploadsPrefix + id + "/" + step
-	o, err := r.reads.get(ctx, key)
-	if errors.Is(err, drivers.ErrNotFound) {
-		return session{}, uploadUnknown(id)
-	} else if err != nil {
-		return session{}, err
+	body, known := r.steps.GetIfPresent(key)
+	if !known {
+		o, err := r.reads.get(ctx, key)
+		if errors.Is(err, drivers.ErrNotFound) {
+			return session{}, uploadUnknown(id)
+		} else if err != nil {
+			return session{}, err
+		}
+		body = o.body
 	}
-	s, err := decodeSession(o.body)
+	s, err := decodeSession(body)
 	if err != nil || s.ID != id {
 		return session{}, &drivers.Error{Op: "read upload", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
 	}

@@ -49,10 +49,15 @@ func (c *caller) do(s step) answer {
 	c.sent++
 	a := c.send(s)
 	c.check(s, a)
+	c.note(a)
+	return a
+}
+
+// note remembers where an upload goes on.
+func (c *caller) note(a answer) {
 	if location := a.header.Get("Location"); strings.Contains(location, "/uploads/") {
 		c.upload, c.locations[c.sent] = location, location
 	}
-	return a
 }
 
 // expand puts values in the place of names.

@@ -62,6 +62,7 @@ const nothing = "(nothing)"
 func table() []row {
 	return slices.Concat(
 		sessionRows(), chunkRows(), finishRows(), valueRows(), replicaRows(), flowRows(), bodyRows(),
+		mountRows(), blobRows(),
 	)
 }
 

@@ -1,11 +1,11 @@
 package budget_test
 
 import (
-	"context"
-	"maps"
-	"sync"
 	"testing"
 
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/counting"
+	"github.com/longshore-registry/longshore/drivers/fs"
 	"github.com/longshore-registry/longshore/drivers/memory"
 	"github.com/longshore-registry/longshore/registry"
 	"github.com/longshore-registry/longshore/registry/api"
@@ -13,25 +13,28 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	var mu sync.Mutex
-	counts := budget.Counts{}
-	d := memory.New(memory.Options{Hook: func(_ context.Context, op, _ string) memory.Outcome {
-		mu.Lock()
-		defer mu.Unlock()
-		if op != "read" && op != "write" {
-			counts[op]++
-		}
-		return memory.Outcome{}
-	}})
+	d := counting.New(memory.New(memory.Options{}), counting.Options{})
+	hold(t, d, budget.Calls(d))
+}
+
+func TestFS(t *testing.T) {
+	folder, err := fs.Open(t.Context(), fs.Config{Root: t.TempDir(), Durability: fs.Fast})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := counting.New(folder, counting.Options{})
+	hold(t, d, budget.Calls(d))
+}
+
+// hold fails the test if some work costs the store more requests than its budget.
+func hold(t *testing.T, d drivers.Driver, store budget.Store) {
+	t.Helper()
 	r, err := registry.Open(t.Context(), d, registry.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := budget.Measure(t.Context(), api.New(r, api.Options{}), budget.Store{Requests: func() budget.Counts {
-		mu.Lock()
-		defer mu.Unlock()
-		return maps.Clone(counts)
-	}}, "budget", budget.Options{})
+	t.Cleanup(r.Close)
+	results, err := budget.Measure(t.Context(), api.New(r, api.Options{}), store, "budget", budget.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,5 +43,8 @@ func TestMemory(t *testing.T) {
 		if !result.Met() {
 			t.Errorf("%s: %d requests to the store, %d allowed: %v", result.Work, result.Total, result.Limit, result.Requests)
 		}
+	}
+	if len(results) < 10 {
+		t.Errorf("only %d kinds of work were counted", len(results))
 	}
 }

@@ -1,0 +1,26 @@
+//go:build integration
+
+package budget_test
+
+import (
+	"testing"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/minio"
+	"github.com/longshore-registry/longshore/internal/miniotest"
+	"github.com/longshore-registry/longshore/registry/budget"
+)
+
+// On MinIO the requests are counted on the wire.
+func TestMinIO(t *testing.T) {
+	server := miniotest.Start(t)
+	var wire budget.Wire
+	c := minio.Defaults()
+	c.Endpoint, c.Bucket, c.AccessKey, c.SecretKey = server.URL, server.Bucket(t), server.User, drivers.Secret(server.Password)
+	c.Transport = wire.Transport
+	d, err := minio.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart})
+}
