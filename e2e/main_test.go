@@ -4,10 +4,12 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/longshore-registry/longshore/internal/testimage"
 )
@@ -19,6 +21,7 @@ var made struct {
 	multi     layout // an index of amd64 and arm64, three layers each of which two are shared
 	big       layout // six layers of 50 MB
 	build     string // a build context: Dockerfile, two files and a program that says hello
+	client    *http.Client // waits for 100 Continue where it is asked for
 }
 
 func TestMain(m *testing.M) {
@@ -36,6 +39,10 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = removeTree(dir, err) }()
+
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ExpectContinueTimeout = time.Minute // a test that asks for 100 Continue wants to see it
+	made.client = &http.Client{Transport: transport}
 
 	made.longshore = filepath.Join(dir, "longshore")
 	if err := goBuild(made.longshore, "../cmd/longshore"); err != nil {

@@ -69,7 +69,7 @@ func (r remote) send(ctx context.Context, method, path string, header http.Heade
 		req.Header = header
 	}
 	req.ContentLength = length
-	res, err := http.DefaultClient.Do(req)
+	res, err := made.client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
@@ -220,7 +220,7 @@ func (r remote) checkBlob(ctx context.Context, repo, digest string, size int64) 
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := made.client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,8 @@ type sentChunk struct {
 	err error
 }
 
-// patchSlowly begins a PATCH of chunk whose bytes the caller writes, and returns a channel for the answer.
+// patchSlowly begins a PATCH of chunk whose bytes the caller writes, and returns a channel for the answer. It asks for 100 Continue, so that
+// a write returns only after the registry has begun to read the body.
 func (r remote) patchSlowly(t *testing.T, location string, offset int64, chunk string) (*io.PipeWriter, <-chan sentChunk) {
 	t.Helper()
 	body, w := io.Pipe()
@@ -112,6 +113,7 @@ func (r remote) patchSlowly(t *testing.T, location string, offset int64, chunk s
 	header := http.Header{
 		"Content-Type":  {"application/octet-stream"},
 		"Content-Range": {fmt.Sprintf("%d-%d", offset, offset+int64(len(chunk))-1)},
+		"Expect":        {"100-continue"},
 	}
 	go func() {
 		a, err := r.send(t.Context(), http.MethodPatch, location, header, body, int64(len(chunk)))
