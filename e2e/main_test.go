@@ -16,11 +16,11 @@ import (
 
 // made is what all tests share and none changes; TestMain makes it.
 var made struct {
-	longshore string // the program
-	small     layout // one image of three layers
-	multi     layout // an index of amd64 and arm64, three layers each of which two are shared
-	big       layout // six layers of 50 MB
-	build     string // a build context: Dockerfile, two files and a program that says hello
+	longshore string       // the program
+	small     layout       // one image of three layers
+	multi     layout       // an index of amd64 and arm64, three layers each of which two are shared
+	big       layout       // six layers of 50 MB
+	build     string       // a build context: Dockerfile, two files and a program that says hello
 	client    *http.Client // waits for 100 Continue where it is asked for
 }
 
