@@ -24,8 +24,8 @@ type Options struct {
 	// sets for services are left out in any case. Nil means none.
 	Ignore func(name string) bool
 
-	// Hints answer keys that people bring from elsewhere: from the path to what to do instead. "storage.s3.*" and the
-	// like are not known; a path stands for itself.
+	// Hints answer unknown keys that people bring from elsewhere: the path of such a key, and what
+	// to do instead, as a part of a sentence.
 	Hints map[string]string
 }
 

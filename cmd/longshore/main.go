@@ -26,17 +26,33 @@ type program struct {
 
 // run executes a command line and returns the exit code: 0 for success, 1 if the work failed, 2
 // if the command line is wrong.
-func (p program) run(args []string) (code int) {
-	defer func() {
-		if r := recover(); r != nil {
-			fmt.Fprintf(p.stderr, "longshore: a fault in the program: %v\n\n%s\nPlease report it, with these lines.\n", r, debug.Stack())
-			code = exitFailed
-		}
-	}()
+func (p program) run(args []string) int {
 	root := p.rootCommand()
 	root.SetArgs(args)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	command, err := root.ExecuteC()
+	command := root
+	err := guard(func() (err error) {
+		command, err = root.ExecuteC()
+		return err
+	})
 	return p.report(command, err)
+}
+
+// crash is a panic: a fault in the program.
+type crash struct {
+	cause any
+	stack []byte
+}
+
+func (c crash) Error() string { return fmt.Sprintf("a fault in the program: %v", c.cause) }
+
+// guard makes an error of a panic in f.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = crash{r, debug.Stack()}
+		}
+	}()
+	return f()
 }

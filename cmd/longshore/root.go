@@ -36,7 +36,7 @@ http.addr is LONGSHORE_HTTP_ADDR.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.configCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.configCommand(), p.budgetsCommand(), p.versionCommand())
 	checkUsage(root)
 	return root
 }
@@ -93,10 +93,13 @@ func (p program) report(command *cobra.Command, err error) int {
 	var usage usageError
 	var problems config.Problems
 	var advice adviceError
+	var crashed crash
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errReported):
+	case errors.As(err, &crashed):
+		fmt.Fprintf(p.stderr, "longshore: %v\n\n%s\nPlease report it, with these lines.\n", crashed, crashed.stack)
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.stderr, "longshore: %v\nSee %s --help.\n", err, command.CommandPath())
 		return exitUsage

@@ -54,30 +54,28 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 
 	opening, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type opened struct {
-		handler http.Handler
-		err     error
-	}
-	done := make(chan opened, 1)
+	var handler http.Handler
+	opened := make(chan error, 1)
 	go func() {
-		store, err := l.driver.open(opening)
-		if err != nil {
-			done <- opened{err: err}
-			return
-		}
-		handler, err := newHandler(opening, store, l.settings, log)
-		done <- opened{handler, err}
+		opened <- guard(func() error {
+			store, err := l.driver.open(opening)
+			if err != nil {
+				return err
+			}
+			handler, err = newHandler(opening, store, l.settings, log)
+			return err
+		})
 	}()
 	select {
-	case o := <-done:
-		if o.err != nil {
+	case err := <-opened:
+		if err != nil {
 			return adviceError{
-				fmt.Errorf("the store cannot be opened: %w", l.placed(o.err)),
-				fixFor(o.err, "run longshore check with the same configuration, which tests the store step by step"),
+				fmt.Errorf("the store cannot be opened: %w", l.placed(err)),
+				fixFor(err, "run longshore check with the same configuration, which tests the store step by step"),
 			}
 		}
 		p.announce(l, listener.Addr(), log)
-		return serveHTTP(ctx, listener, o.handler, l.HTTP, log, signals)
+		return serveHTTP(ctx, listener, handler, l.HTTP, log, signals)
 	case s := <-signals:
 		log.Info("stopped before the store was open", "signal", s.String())
 		return nil
