@@ -118,7 +118,11 @@ func (l *loader) setFromEnv(n *node, name string, byFile bool) {
 	}
 	value, err := l.envText(name, byFile)
 	if err != nil {
-		bad(err.Error(), "")
+		message := err.Error()
+		if n.secret { // somebody may have put the secret itself where its file's name belongs
+			message = strings.ReplaceAll(message, l.env[name], "***")
+		}
+		bad(message, "")
 		return
 	}
 	switch n.kind {

@@ -160,6 +160,8 @@ env LONGSHORE_SPARSE_FILE: sparse: the file /not/there: no such file or director
 env LONGSHORE_STORAGE_S3: is a section and has no value of its own; set LONGSHORE_STORAGE_S3_BUCKET, LONGSHORE_STORAGE_S3_ACCESS_KEY, LONGSHORE_STORAGE_S3_SECRET_KEY, LONGSHORE_STORAGE_S3_PART_SIZE or LONGSHORE_STORAGE_S3_WORKERS`},
 		"two drivers in env": {file: "-", env: []string{"LONGSHORE_STORAGE_FS_ROOT=/x", "LONGSHORE_STORAGE_S3_BUCKET=b"}, want: `
 env LONGSHORE_STORAGE_S3_BUCKET: storage: belongs to s3, but LONGSHORE_STORAGE_FS_ROOT belongs to fs; unset one of them, or set LONGSHORE_STORAGE=s3 to decide`},
+		"a secret for its file": {file: "-", env: []string{"LONGSHORE_STORAGE_S3_BUCKET=b", "LONGSHORE_STORAGE_S3_SECRET_KEY_FILE=hush"}, want: `
+env LONGSHORE_STORAGE_S3_SECRET_KEY_FILE: storage.s3.secret_key: the file ***: no such file or directory`},
 		"driver in env": {file: "-", env: []string{"LONGSHORE_STORAGE=memori"}, want: `
 env LONGSHORE_STORAGE: storage: "memori" is not one of fs, s3 or memory; did you mean memory?`},
 
