@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/longshore-registry/longshore/registry"
+	"github.com/longshore-registry/longshore/registry/api"
 )
 
 func (p program) serveCommand() *cobra.Command {
@@ -54,7 +57,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 
 	opening, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var handler http.Handler
+	var r *registry.Registry
 	opened := make(chan error, 1)
 	go func() {
 		opened <- guard(func() error {
@@ -62,7 +65,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			if err != nil {
 				return err
 			}
-			handler, err = newHandler(opening, store, l.settings, log)
+			r, err = registry.Open(opening, store, registryOptions(l.settings, log))
 			return err
 		})
 	}()
@@ -74,8 +77,9 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 				fixFor(err, "run longshore check with the same configuration, which tests the store step by step"),
 			}
 		}
+		defer r.Close()
 		p.announce(l, listener.Addr(), log)
-		return serveHTTP(ctx, listener, handler, l.HTTP, log, signals)
+		return serveHTTP(ctx, listener, api.New(r, apiOptions(l.settings, log)), l.HTTP, log, signals)
 	case s := <-signals:
 		log.Info("stopped before the store was open", "signal", s.String())
 		return nil

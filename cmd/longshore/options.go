@@ -1,25 +1,14 @@
 package main
 
 import (
-	"context"
 	"log/slog"
-	"net/http"
 
 	"github.com/longshore-registry/longshore/config"
-	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry"
 	"github.com/longshore-registry/longshore/registry/api"
 )
 
-// newHandler opens the registry in a store and puts the API before it.
-func newHandler(ctx context.Context, store drivers.Driver, s *settings, log *slog.Logger) (http.Handler, error) {
-	r, err := registry.Open(ctx, store, registryOptions(s, log))
-	if err != nil {
-		return nil, err
-	}
-	return api.New(r, apiOptions(s, log)), nil
-}
-
+// registryOptions are the settings that concern the registry.
 func registryOptions(s *settings, log *slog.Logger) registry.Options {
 	return registry.Options{
 		UploadLife:    s.Uploads.Life,
@@ -31,6 +20,7 @@ func registryOptions(s *settings, log *slog.Logger) registry.Options {
 	}
 }
 
+// apiOptions are the settings that concern HTTP.
 func apiOptions(s *settings, log *slog.Logger) api.Options {
 	return api.Options{
 		PublicURL:          s.HTTP.PublicURL,
