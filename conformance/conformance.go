@@ -25,6 +25,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -67,6 +68,9 @@ type Config struct {
 
 	// Repeat is how many rounds each race is run. Default 5.
 	Repeat int
+
+	// Patience is how long the suite waits for what ought to happen soon. Default 20 s.
+	Patience time.Duration
 }
 
 // Extras says which of the extras of package drivers a driver has.
@@ -122,7 +126,7 @@ func Run(t *testing.T, c Config) {
 	}
 	c = c.withDefaults()
 	before := runtime.NumGoroutine()
-	t.Cleanup(func() { settled(t, before) }) // the last of all Cleanups
+	t.Cleanup(func() { settled(t, before, c.Patience) }) // the last of all Cleanups
 	many := &manyKeys{t: t}
 	for _, test := range tests() {
 		if test.when != nil && !test.when(c) {
@@ -144,6 +148,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Repeat == 0 {
 		c.Repeat = 5
+	}
+	if c.Patience == 0 {
+		c.Patience = 20 * time.Second
 	}
 	return c
 }

@@ -108,18 +108,14 @@ func absentTests() []test {
 						return x.PutIfAbsent(t.Context(), key, body)
 					}
 					for {
-						b, _, err := d.Reader(t.Context(), key, 0, -1)
+						got, err := readAll(t.Context(), d, key)
 						if errors.Is(err, drivers.ErrNotFound) {
 							continue
 						}
-						if err != nil {
-							return err
-						}
-						got, err := io.ReadAll(b)
 						if err == nil && !bytes.Equal(got, body) {
 							err = fmt.Errorf("a part of %d bytes", len(got))
 						}
-						return errors.Join(err, b.Close())
+						return err
 					}
 				})
 				if err := errors.Join(errs...); err != nil {
@@ -365,7 +361,7 @@ func signerTests() []test {
 			if err != nil {
 				t.Fatal(err)
 			}
-			poll(t, "the end of the URL's life", func() bool {
+			s.poll(t, "the end of the URL's life", func() bool {
 				code, _ := fetch(t, http.MethodGet, url, "")
 				return code >= 400
 			})

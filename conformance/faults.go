@@ -211,16 +211,12 @@ func loseTests() []test {
 // either fails t unless the object is old (nil: absent) or fresh, and fresh if err is nil.
 func (s *suite) either(t testing.TB, d drivers.Driver, key string, old, fresh []byte, err error) {
 	t.Helper()
-	r, _, missing := d.Reader(t.Context(), key, 0, -1)
+	got, missing := readAll(t.Context(), d, key)
 	if errors.Is(missing, drivers.ErrNotFound) && old == nil && err != nil {
 		return
 	}
 	if missing != nil {
 		t.Fatal(missing)
-	}
-	got, broken := io.ReadAll(r)
-	if err := errors.Join(broken, r.Close()); err != nil {
-		t.Fatal(err)
 	}
 	if bytes.Equal(got, fresh) || err != nil && old != nil && bytes.Equal(got, old) {
 		return
@@ -270,7 +266,7 @@ func hangTests() []test {
 			}
 			for op, call := range calls {
 				ctx, stop := context.WithTimeout(t.Context(), 30*time.Millisecond)
-				err := soon(t, op, func() error { return call(ctx, "f/o") })
+				err := s.soon(t, op, func() error { return call(ctx, "f/o") })
 				stop()
 				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%s: %v, want %v", op, err, context.DeadlineExceeded)

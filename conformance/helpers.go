@@ -15,9 +15,6 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// patience is how long the suite waits for what ought to happen soon.
-const patience = 20 * time.Second
-
 // pattern returns n bytes that depend on seed and on their place, so that bytes of two streams,
 // or of two places in one, can be told apart.
 func pattern(seed, n int64) []byte {
@@ -61,6 +58,22 @@ func read(t testing.TB, d drivers.Driver, key string, offset, length int64) ([]b
 		t.Fatalf("close of the body of %q: %v", key, err)
 	}
 	return b, info
+}
+
+// readAll returns the object at key, for use in goroutines.
+func readAll(ctx context.Context, d drivers.Driver, key string) ([]byte, error) {
+	body, info, err := d.Reader(ctx, key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, err
+	}
+	if info.Size != int64(len(b)) {
+		return nil, fmt.Errorf("%q: %d bytes, and Info.Size is %d", key, len(b), info.Size)
+	}
+	return b, nil
 }
 
 // holds fails t unless the object at key is want.
@@ -244,9 +257,9 @@ func together[T any](n int, f func(i int) T) []T {
 }
 
 // poll calls done until it says yes.
-func poll(t testing.TB, what string, done func() bool) {
+func (s *suite) poll(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), patience)
+	ctx, stop := context.WithTimeout(t.Context(), s.Patience)
 	defer stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -254,31 +267,31 @@ func poll(t testing.TB, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %v", what, patience)
+			t.Fatalf("%s: not within %v", what, s.Patience)
 		}
 	}
 }
 
-// soon fails t unless f returns within patience.
-func soon(t testing.TB, what string, f func() error) error {
+// soon fails t unless f returns within Patience.
+func (s *suite) soon(t testing.TB, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- f() }()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(s.Patience)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		t.Fatalf("%s: did not return within %v", what, patience)
+		t.Fatalf("%s: did not return within %v", what, s.Patience)
 		return nil
 	}
 }
 
 // settled fails t unless the number of goroutines comes down to before.
-func settled(t testing.TB, before int) {
+func settled(t testing.TB, before int, within time.Duration) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(background(t), patience)
+	ctx, stop := context.WithTimeout(background(t), within)
 	defer stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -190,7 +191,7 @@ func keyedCalls(d drivers.Driver) map[string]func(ctx context.Context, key strin
 	}
 	if x.Signer != nil {
 		calls["signurl"] = func(ctx context.Context, key string) error {
-			_, err := x.Signer.SignURL(ctx, key, patience)
+			_, err := x.Signer.SignURL(ctx, key, time.Minute)
 			return err
 		}
 	}

@@ -174,7 +174,7 @@ func readerTests() []test {
 				t.Fatal(err)
 			}
 			stop()
-			err = soon(t, "reading on", func() error {
+			err = s.soon(t, "reading on", func() error {
 				_, err := io.Copy(io.Discard, body)
 				return err
 			})
@@ -246,7 +246,7 @@ func statTests() []test {
 			put(t, d, "s/third", []byte("3"))
 			for _, key := range []string{"s/second", "s/third"} {
 				// Backends round differently for different requests, to a second at most.
-				if ahead := stat(t, d, key).ModTime.Sub(first); ahead < -time.Second || ahead > patience*10 {
+				if ahead := stat(t, d, key).ModTime.Sub(first); ahead < -time.Second || ahead > s.Patience*10 {
 					t.Errorf("%s was changed %v after the first", key, ahead)
 				}
 			}

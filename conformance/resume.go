@@ -157,7 +157,7 @@ func resumeTests() []test {
 					// that nobody uses any more.
 					ctx, die := context.WithCancel(t.Context())
 					var w drivers.Writer
-					poll(t, "Resume", func() (ok bool) {
+					s.poll(t, "Resume", func() (ok bool) {
 						var err error
 						w, err = other.Resume(ctx, "u/o", state)
 						if err != nil && !errors.Is(err, drivers.ErrPrecondition) {
@@ -169,7 +169,7 @@ func resumeTests() []test {
 					write(t, w, pattern(100+i, n/2+i*n/4))
 					die()
 				}
-				poll(t, "Resume", func() bool {
+				s.poll(t, "Resume", func() bool {
 					var err error
 					w, err = d.Resume(t.Context(), "u/o", state)
 					if err != nil && !errors.Is(err, drivers.ErrPrecondition) {
@@ -255,7 +255,7 @@ func resumeTests() []test {
 			}
 			write(t, late, pattern(2, 5<<20))
 			die()
-			poll(t, "Resume", func() bool {
+			s.poll(t, "Resume", func() bool {
 				w, err = s.reopen(d).Resume(t.Context(), "u/o", state)
 				if err != nil && !errors.Is(err, drivers.ErrPrecondition) {
 					t.Fatal(err)

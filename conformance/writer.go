@@ -189,7 +189,7 @@ func writerTests() []test {
 				}
 				write(t, w, pattern(1, n))
 				stop()
-				err = soon(t, "Write", func() error {
+				err = s.soon(t, "Write", func() error {
 					_, err := w.Write([]byte("x"))
 					return err
 				})
@@ -232,7 +232,7 @@ func writerTests() []test {
 			}()
 			<-begun
 			stop()
-			if err := soon(t, "Write", func() error { return <-ended }); !errors.Is(err, context.Canceled) {
+			if err := s.soon(t, "Write", func() error { return <-ended }); !errors.Is(err, context.Canceled) {
 				t.Errorf("Write: %v", err)
 			}
 			if err := w.Cancel(background(t)); err != nil {
@@ -276,18 +276,20 @@ func writerTests() []test {
 			w := begin(t, d, "w/o", -1)
 			write(t, w, fresh)
 			done := make(chan struct{})
+			ready := make(chan struct{}, 2) // a reader is at work
 			errs := together(3, func(who int) error {
 				if who == 0 {
 					defer close(done)
+					<-ready
+					<-ready
 					return w.Commit(t.Context())
 				}
-				for {
-					body, _, err := other.Reader(t.Context(), "w/o", 0, -1)
-					if err != nil {
-						return err
+				for n := 0; ; n++ {
+					got, err := readAll(t.Context(), other, "w/o")
+					if n == 0 {
+						ready <- struct{}{}
 					}
-					got, err := io.ReadAll(body)
-					if err := errors.Join(err, body.Close()); err != nil {
+					if err != nil {
 						return err
 					}
 					if !bytes.Equal(got, old) && !bytes.Equal(got, fresh) {
