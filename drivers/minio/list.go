@@ -3,7 +3,7 @@ package minio
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -31,40 +31,48 @@ func (d *Driver) List(ctx context.Context, prefix, after, delimiter string) iter
 		if !keyBytes(prefix) {
 			return // no key begins so; and MinIO refuses some of them
 		}
-		start := ""
+		asked, start := prefix, ""
 		switch {
-		case strings.HasPrefix(after, prefix) && after != "" && keyBytes(after):
-			start = d.prefix + after
+		case dotted(prefix):
+			// MinIO refuses it, though keys may begin so. All of them come after start.
+			asked = prefix[:strings.LastIndex(prefix, "/")+1]
+			start = d.prefix + justBefore(prefix)
 		case after > prefix && !strings.HasPrefix(after, prefix):
 			return // everything that begins with prefix sorts before after
 		}
+		if after > prefix {
+			start = d.prefix + justBefore(after)
+		}
 		last, token := after, ""
 		for {
-			page, err := d.page(ctx, d.prefix+prefix, start, token, delimiter)
+			page, err := d.page(ctx, d.prefix+asked, start, token, delimiter)
 			if err != nil {
 				yield(drivers.Entry{}, fail(ctx, op, prefix, err))
 				return
 			}
-			moved := false
-			for _, e := range d.entries(page) {
+			entries := d.entries(page)
+			if token != "" && (page.NextContinuationToken == token || len(entries) > 0 && entries[0].Key < last) {
+				// It would go on for ever.
+				yield(drivers.Entry{}, wrap(op, prefix, drivers.ErrCorrupt, fmt.Errorf("after %q the store begins its listing again", last)))
+				return
+			}
+			for _, e := range entries {
 				if e.Key <= last {
 					continue // before after, or seen already: some stores repeat a folder on the next page
+				}
+				if !strings.HasPrefix(e.Key, prefix) {
+					return // past the last one of a dotted prefix
 				}
 				if ctx.Err() != nil {
 					yield(drivers.Entry{}, ctx.Err())
 					return
 				}
-				last, moved = e.Key, true
+				last = e.Key
 				if !yield(e, nil) {
 					return
 				}
 			}
 			if !page.IsTruncated {
-				return
-			}
-			if page.NextContinuationToken == token || !moved && token != "" {
-				// It would go on for ever.
-				yield(drivers.Entry{}, wrap(op, prefix, drivers.ErrCorrupt, errors.New("the store repeats its listing from "+last)))
 				return
 			}
 			token = page.NextContinuationToken
@@ -100,6 +108,25 @@ func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter strin
 		return err
 	})
 	return page, err
+}
+
+// dotted reports whether the last element of s is . or .., which MinIO takes for a path that climbs.
+func dotted(s string) bool {
+	element := s[strings.LastIndex(s, "/")+1:]
+	return element == "." || element == ".."
+}
+
+// justBefore returns s or, if MinIO would refuse that, a string a little before it.
+func justBefore(s string) string {
+	at := 0
+	for element := range strings.SplitSeq(s, "/") {
+		at += len(element)
+		if element == "." || element == ".." {
+			return s[:at-1] + "-~" // - is the byte before ., and ~ is above all that keys have
+		}
+		at++
+	}
+	return s
 }
 
 // keyBytes reports whether a key could begin with s.

@@ -60,41 +60,68 @@ func TestConformance(t *testing.T) {
 		"small memory": func(c *Config) { c.PartSize, c.Memory = minPart, minPart },
 		"sha256":       func(c *Config) { c.Checksums = "sha256" },
 	} {
-		t.Run(name, func(t *testing.T) { conform(t, change) })
+		suite := conformance.Config{}
+		if name != "plain" {
+			suite.ListKeys, suite.Repeat = 1100, 2 // the rest is the same
+		}
+		t.Run(name, func(t *testing.T) { conform(t, suite, change) })
 	}
 }
 
-func conform(t *testing.T, change func(*Config)) {
+// conform runs suite over proxied drivers on new buckets; change sets what is special of them.
+func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 	configs := make(map[drivers.Driver]Config)
+	proxies := make(map[drivers.Driver]*proxy)
 	reopen := func(t *testing.T, c Config) drivers.Driver {
 		t.Helper()
+		p := newProxy(t, server.Get(t))
+		direct := c.Endpoint
+		c.Endpoint = p.URL
 		d := open(t, c)
-		configs[d] = c
+		c.Endpoint = direct
+		configs[d], proxies[d] = c, p
 		return d
 	}
 	base := newConfig(t)
 	change(&base)
-	conformance.Run(t, conformance.Config{
-		Open: func(t *testing.T) drivers.Driver {
-			c := base
-			c.Bucket = server.Get(t).Bucket(t)
-			return reopen(t, c)
-		},
-		Reopen: func(t *testing.T, d drivers.Driver) drivers.Driver { return reopen(t, configs[d]) },
-		Where: func(t *testing.T, d drivers.Driver) string {
-			c := configs[d]
-			where, err := json.Marshal(map[string]any{
-				"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey,
-				"SecretKey": string(c.SecretKey), // Config's own form hides it
-				"PartSize":  c.PartSize, "Memory": c.Memory, "Checksums": c.Checksums,
+	fail := func(kinds func(call string) bool, what fault) func(t *testing.T, d drivers.Driver) func() {
+		return func(_ *testing.T, d drivers.Driver) func() {
+			p := proxies[d]
+			p.set(func(call string) fault {
+				if kinds(call) {
+					return what
+				}
+				return pass
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(where)
-		},
-		Extras: conformance.Extras{Absent: true, Match: true, Signer: true},
-		Name:   name,
-		MaxKey: drivers.MaxKey - len(base.folder()),
-	})
+			return func() { p.set(nil) }
+		}
+	}
+	suite.Open = func(t *testing.T) drivers.Driver {
+		c := base
+		c.Bucket = server.Get(t).Bucket(t)
+		return reopen(t, c)
+	}
+	suite.Reopen = func(t *testing.T, d drivers.Driver) drivers.Driver { return reopen(t, configs[d]) }
+	suite.Where = func(t *testing.T, d drivers.Driver) string {
+		c := configs[d]
+		where, err := json.Marshal(map[string]any{
+			"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey,
+			"SecretKey": string(c.SecretKey), // Config's own form hides it
+			"PartSize":  c.PartSize, "Memory": c.Memory, "Checksums": c.Checksums,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(where)
+	}
+	suite.Faults = conformance.Faults{
+		BreakReads:  fail(func(call string) bool { return call == "GET" }, truncate),
+		FailWrites:  fail(changes, denied),
+		LoseReplies: fail(changes, loseReply),
+		Hang:        fail(func(string) bool { return true }, hang),
+	}
+	suite.Extras = conformance.Extras{Absent: true, Match: true, Signer: true}
+	suite.Name = name
+	suite.MaxKey = drivers.MaxKey - len(base.folder())
+	conformance.Run(t, suite)
 }

@@ -1,0 +1,146 @@
+//go:build integration
+
+package minio
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/longshore-registry/longshore/internal/miniotest"
+)
+
+// TestMemoryOf64Writers writes 64 objects of 20 MiB at once through 24 MiB of buffers.
+func TestMemoryOf64Writers(t *testing.T) {
+	c := newConfig(t)
+	c.PartSize, c.Memory = minPart, 24<<20
+	d := open(t, c)
+	body := pattern(1, 20<<20+1)
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	stop := make(chan struct{})
+	var highest atomic.Uint64
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				highest.Store(max(highest.Load(), m.HeapAlloc))
+			}
+		}
+	})
+	errs := make([]error, 64)
+	var writers sync.WaitGroup
+	for i := range errs {
+		writers.Go(func() {
+			size := int64(-1)
+			if i%2 == 0 {
+				size = int64(len(body))
+			}
+			w, err := d.Writer(t.Context(), fmt.Sprintf("m/%02d", i), size)
+			if err == nil {
+				_, err = io.Copy(w, struct{ io.Reader }{bytes.NewReader(body)})
+			}
+			if err == nil {
+				err = w.Commit(t.Context())
+			}
+			errs[i] = err
+		})
+	}
+	writers.Wait()
+	close(stop)
+	watching.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if d.pool.peak > c.Memory || d.pool.used != 0 {
+		t.Errorf("the pool took %d bytes, %d are still in use; the limit is %d", d.pool.peak, d.pool.used, c.Memory)
+	}
+	// Beside the pool there are connections, and buffers of other lengths that the collector has
+	// not got round to. Without a bound it would be 320 MiB for the parts alone.
+	grown := int64(highest.Load()) - int64(before.HeapAlloc)
+	if most := 2*c.Memory + 32<<20; grown > most {
+		t.Errorf("the heap grew by %d MiB, want at most %d", grown>>20, most>>20)
+	}
+	t.Logf("the heap grew by %d MiB", grown>>20)
+	for i := range errs {
+		info, err := d.Stat(t.Context(), fmt.Sprintf("m/%02d", i))
+		if err != nil || info.Size != int64(len(body)) {
+			t.Errorf("object %d: %+v, %v", i, info, err)
+		}
+	}
+	if !bytes.Equal(readBack(t, d, "m/07"), body) {
+		t.Error("other bytes")
+	}
+}
+
+// BenchmarkWriter compares streams of 100 MiB with minio-go's own PutObject.
+func BenchmarkWriter(b *testing.B) {
+	body := pattern(1, 100<<20)
+	s := server.Get(b)
+	for _, sums := range []string{"crc32c", "md5", "sha256", "none"} {
+		for name, size := range map[string]int64{"known": int64(len(body)), "unknown": -1} {
+			b.Run("driver/"+sums+"/"+name, func(b *testing.B) {
+				c := configFor(b, s)
+				c.Checksums = sums
+				d, err := Open(b.Context(), c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer d.Close()
+				b.SetBytes(int64(len(body)))
+				b.ReportAllocs()
+				for b.Loop() {
+					w, err := d.Writer(b.Context(), "b/o", size)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := io.Copy(w, struct{ io.Reader }{bytes.NewReader(body)}); err != nil {
+						b.Fatal(err)
+					}
+					if err := w.Commit(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+	for name, opts := range map[string]minio.PutObjectOptions{
+		"default":  {},
+		"unsigned": {DisableContentSha256: true, PartSize: 8 << 20, NumThreads: 12},
+		"parallel": {ConcurrentStreamParts: true, NumThreads: 12, PartSize: 8 << 20, DisableContentSha256: true},
+	} {
+		b.Run("minio-go/"+name, func(b *testing.B) { benchmarkClient(b, s, body, opts) })
+	}
+}
+
+func benchmarkClient(b *testing.B, s *miniotest.Server, body []byte, opts minio.PutObjectOptions) {
+	client, err := minio.New(s.Addr, &minio.Options{Creds: credentials.NewStaticV4(s.User, s.Password, ""), Region: miniotest.Region})
+	if err != nil {
+		b.Fatal(err)
+	}
+	bucket := s.Bucket(b)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.PutObject(b.Context(), bucket, "b/o", struct{ io.Reader }{bytes.NewReader(body)}, int64(len(body)), opts); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

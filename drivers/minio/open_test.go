@@ -1,0 +1,152 @@
+//go:build integration
+
+package minio
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/internal/miniotest"
+)
+
+// TestOpenIsOneRequest also shows that nothing is listed and no region is asked for.
+func TestOpenIsOneRequest(t *testing.T) {
+	p := newProxy(t, server.Get(t))
+	c := newConfig(t)
+	c.Endpoint = p.URL
+	open(t, c)
+	wantCalls(t, p, "HEAD bucket")
+	c.CreateBucket = true
+	open(t, c)
+	wantCalls(t, p, "HEAD bucket")
+	c.Bucket += "-new"
+	d := open(t, c)
+	wantCalls(t, p, "HEAD bucket", "PUT bucket")
+	if err := d.Put(t.Context(), "a", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenOfWhatIsWrong(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	certs := newCerts(t)
+	secure := miniotest.StartTLS(t, certs)
+	for name, test := range map[string]struct {
+		server *miniotest.Server
+		change func(*Config)
+		want   string // how the message begins
+	}{
+		"closed port":    {server.Get(t), func(c *Config) { c.Endpoint = closed.Addr().String() }, "endpoint: no answer from " + closed.Addr().String()},
+		"no such host":   {server.Get(t), func(c *Config) { c.Endpoint = "store.invalid:9000" }, `endpoint: `},
+		"bucket missing": {server.Get(t), func(c *Config) { c.Bucket = "missing" }, `bucket: there is no bucket "missing"`},
+		"unknown user":   {server.Get(t), func(c *Config) { c.AccessKey = "nobody" }, "access_key: "},
+		"wrong password": {server.Get(t), func(c *Config) { c.SecretKey = "wrong-wrong" }, "secret_key: "},
+		"TLS to plain":   {server.Get(t), func(c *Config) { c.Endpoint, c.Secure = strings.TrimPrefix(c.Endpoint, "http://"), true }, "secure: the store at"},
+		"plain to TLS":   {secure, func(c *Config) { c.Endpoint = strings.Replace(c.Endpoint, "https://", "http://", 1) }, "secure: the store at"},
+		"unknown CA":     {secure, func(*Config) {}, "ca_file: "},
+		"no CA file":     {secure, func(c *Config) { c.CAFile = "/does/not/exist.pem" }, "ca_file: "},
+		"no PEM":         {secure, func(c *Config) { c.CAFile = filepath.Join(certs, "not.pem") }, "ca_file: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := configFor(t, test.server)
+			c.Attempts = 2
+			test.change(&c)
+			_, err := Open(t.Context(), c)
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("got %v, want %q first", err, test.want)
+			}
+			t.Log(err)
+		})
+	}
+	for name, change := range map[string]func(*Config){
+		"CA file":     func(c *Config) { c.CAFile = filepath.Join(certs, "public.crt") },
+		"skip verify": func(c *Config) { c.InsecureVerify = true },
+	} {
+		c := configFor(t, secure)
+		change(&c)
+		d := open(t, c)
+		if err := d.Put(t.Context(), "a/b", []byte(name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := string(readBack(t, d, "a/b")); got != name {
+			t.Errorf("%s: read %q", name, got)
+		}
+	}
+}
+
+// TestOpenWithTheWrongRegion needs a server that has a region: others take any.
+func TestOpenWithTheWrongRegion(t *testing.T) {
+	t.Setenv("MINIO_SITE_REGION", "eu-north-7")
+	s := miniotest.Start(t)
+	c := Defaults()
+	c.Endpoint, c.Bucket, c.AccessKey, c.SecretKey = s.URL, "registry", s.User, drivers.Secret(s.Password)
+	_, err := Open(t.Context(), c)
+	if want := `region: is "us-east-1", but the store says "eu-north-7"`; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %q first", err, want)
+	}
+	c.Region, c.CreateBucket = "eu-north-7", true
+	d := open(t, c)
+	if err := d.Put(t.Context(), "a/b", []byte("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenStopsWithTheContext(t *testing.T) {
+	p := newProxy(t, server.Get(t))
+	p.set(func(string) fault { return hang })
+	c := newConfig(t)
+	c.Endpoint = p.URL
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Open(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+}
+
+// newCerts makes a folder with a certificate for 127.0.0.1 that is signed by itself.
+func newCerts(t *testing.T) string {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, IsCA: true,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	must(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	must(err)
+	dir := t.TempDir()
+	must(os.WriteFile(filepath.Join(dir, "public.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "private.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "not.pem"), []byte("not a certificate"), 0o600))
+	return dir
+}
