@@ -91,7 +91,7 @@ func (s *server) handle(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		out := newResponse(w, s.options.IdleTimeout)
-		r.Body = newBody(w, r.Body, s.options.IdleTimeout)
+		r.Body = newBody(w, r, s.options.IdleTimeout)
 		header := out.Header()
 		header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 		header.Set("X-Content-Type-Options", "nosniff")

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 
@@ -99,6 +98,7 @@ func explain(err error) (int, []errorLine) {
 	var many registry.Errors
 	var one *registry.Error
 	var http1 *statusError
+	var body bodyError
 	say := func(status int, code registry.Code, message string) (int, []errorLine) {
 		return status, []errorLine{{Code: code, Message: message}}
 	}
@@ -113,9 +113,9 @@ func explain(err error) (int, []errorLine) {
 		return statuses[one.Code], []errorLine{{one.Code, one.Message, one.Detail}}
 	case errors.As(err, &http1):
 		return say(http1.status, http1.code, http1.message)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return say(http.StatusRequestTimeout, bodyIncomplete, "the request's body made no progress for too long")
-	case errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, drivers.ErrCorrupt):
+	case errors.As(err, &body) && errors.Is(err, os.ErrDeadlineExceeded):
+		return say(http.StatusRequestTimeout, bodyIncomplete, "the request's body made no progress for too long (http.idle_timeout)")
+	case errors.As(err, &body):
 		return say(http.StatusBadRequest, bodyIncomplete, "the request's body ended early")
 	case errors.Is(err, drivers.ErrNoSpace):
 		return say(http.StatusInsufficientStorage, storageFull, "the registry's store is full")

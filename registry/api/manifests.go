@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -102,7 +101,7 @@ func (s *server) readManifest(r *http.Request) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	if err != nil {
-		return nil, errors.Join(&statusError{http.StatusBadRequest, bodyIncomplete, "the request's body ended early", err})
+		return nil, err
 	}
 	if int64(len(body)) > limit {
 		return nil, tooLarge

@@ -14,34 +14,39 @@ type body struct {
 	set     time.Time
 }
 
-func newBody(w http.ResponseWriter, rc io.ReadCloser, idle time.Duration) io.ReadCloser {
-	return &body{ReadCloser: rc, control: http.NewResponseController(w), idle: idle}
+// bodyError is why a body could not be read to its end.
+type bodyError struct{ error }
+
+func (e bodyError) Unwrap() error { return e.error }
+
+func newBody(w http.ResponseWriter, r *http.Request, idle time.Duration) io.ReadCloser {
+	b := &body{ReadCloser: r.Body, control: http.NewResponseController(w), idle: idle}
+	if r.ContentLength != 0 {
+		b.extend() // for net/http too, which reads on before it answers a request whose body was left alone
+	}
+	return b
 }
 
-func (b *body) Read(p []byte) (int, error) {
-	// Moving the deadline costs something; an eighth of it is near enough.
+// extend moves the deadline. That costs something; an eighth of it is near enough.
+func (b *body) extend() {
 	if now := time.Now(); now.Sub(b.set) > b.idle/8 {
 		b.set = now
 		b.control.SetReadDeadline(now.Add(b.idle))
 	}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.extend()
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.lift()
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	b.lift()
-	return b.ReadCloser.Close()
-}
-
-// lift takes the deadline away: net/http goes on reading from the connection, to see whether the client leaves.
-func (b *body) lift() {
-	if !b.set.IsZero() {
+	switch {
+	case err == io.EOF:
+		// net/http goes on reading from the connection, to see whether the client leaves.
 		b.control.SetReadDeadline(time.Time{})
 		b.set = time.Time{}
+	case err != nil:
+		err = bodyError{err}
 	}
+	return n, err
 }
 
 // response notes what was answered, and gives each piece of an answer a deadline of its own.
