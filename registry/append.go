@@ -134,8 +134,14 @@ func (r *Registry) begin(ctx context.Context, repo, id, value string, c *Chunk) 
 		}
 		release = f.live.chunk.Unlock
 		f.live.mu.Lock()
-		base = f.live.newest
+		base = f.live.newest // it may have grown while this request came for the lock
 		f.live.mu.Unlock()
+		if c.Start != base.Offset {
+			if base, err = r.newest(ctx, f.live); err != nil {
+				release()
+				return f, session{}, nil, err
+			}
+		}
 		if c.Start != base.Offset {
 			release()
 			return f, session{}, nil, errorf(RangeInvalid, "the chunk is not the next one").with("start", c.Start).with("next", base.Offset)
@@ -358,11 +364,7 @@ func (r *Registry) close(ctx context.Context, f found, d *draft, want digest.Dig
 	}
 	s, err := r.store(ctx, d, true)
 	if errors.Is(err, drivers.ErrPrecondition) || errors.Is(err, drivers.ErrNotFound) || HasCode(err, RangeInvalid) {
-		// Another process may have closed this very session; then the blob is there.
-		if _, blobErr := r.Blob(ctx, d.base.Repo, want); blobErr == nil {
-			return nil
-		}
-		return errors.Join(uploadUnknown(d.base.ID), err)
+		return r.closedElsewhere(ctx, d, want)
 	} else if err != nil {
 		return err
 	}
@@ -372,7 +374,7 @@ func (r *Registry) close(ctx context.Context, f found, d *draft, want digest.Dig
 	if !wrote {
 		info, err := r.driver.Stat(ctx, s.Data)
 		if errors.Is(err, drivers.ErrNotFound) || err == nil && info.Size != s.Offset {
-			return uploadUnknown(s.ID)
+			return r.closedElsewhere(ctx, d, want)
 		} else if err != nil {
 			return err
 		}
@@ -389,6 +391,16 @@ func (r *Registry) close(ctx context.Context, f found, d *draft, want digest.Dig
 	f.live.committed = want
 	f.live.mu.Unlock()
 	return nil
+}
+
+// closedElsewhere answers for a session whose bytes are not where it says: another process may have closed this very
+// session, and its answer was lost. Then the repository has the blob.
+func (r *Registry) closedElsewhere(ctx context.Context, d *draft, want digest.Digest) error {
+	_, err := r.Blob(ctx, d.base.Repo, want)
+	if HasCode(err, BlobUnknown) {
+		return uploadUnknown(d.base.ID)
+	}
+	return err
 }
 
 func digestMismatch(want, got digest.Digest) *Error {

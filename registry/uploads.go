@@ -83,7 +83,11 @@ func (r *Registry) UploadStatus(ctx context.Context, repo, id, value string) (Up
 	if f.live.closedBy() != "" {
 		return Upload{}, uploadUnknown(id)
 	}
-	return r.upload(&f.newest), nil
+	s, err := r.newest(ctx, f.live)
+	if err != nil {
+		return Upload{}, err
+	}
+	return r.upload(&s), nil
 }
 
 func (l *liveUpload) closedBy() digest.Digest {
@@ -132,8 +136,8 @@ func (r *Registry) findUpload(ctx context.Context, repo, id, value string) (foun
 	}
 	live, known := r.sessions.GetIfPresent(id)
 	if !known {
-		live, err = r.findElsewhere(ctx, s)
-		if err != nil {
+		live = &liveUpload{newest: s}
+		if _, err := r.newest(ctx, live); err != nil {
 			return found{}, err
 		}
 		live, _ = r.sessions.SetIfAbsent(id, live)
@@ -152,32 +156,38 @@ func (r *Registry) findUpload(ctx context.Context, repo, id, value string) (foun
 	return found{live, s, live.newest}, nil
 }
 
-// findElsewhere learns, in one request, what other processes left in the store of a session that this one has not seen:
-// a cancellation, or a step newer than s.
-func (r *Registry) findElsewhere(ctx context.Context, s session) (*liveUpload, error) {
-	live := &liveUpload{newest: s}
-	newest := ""
+// newest looks, in one request, whether another process left a newer step of the session in the store, or cancelled it.
+// Most steps are not left there: the client brings them.
+func (r *Registry) newest(ctx context.Context, live *liveUpload) (session, error) {
+	live.mu.Lock()
+	s := live.newest
+	live.mu.Unlock()
+	last := ""
 	prefix := uploadsPrefix + s.ID + "/"
 	for entry, err := range r.driver.List(ctx, prefix, "", "") {
 		if err != nil {
-			return nil, err
+			return session{}, err
 		}
-		step := strings.TrimPrefix(entry.Key, prefix)
-		if step == cancelledStep {
+		if last = strings.TrimPrefix(entry.Key, prefix); last == cancelledStep {
+			live.mu.Lock()
 			live.cancelled = true
-			return live, nil
+			live.mu.Unlock()
+			return session{}, uploadUnknown(s.ID)
 		}
-		newest = step
 	}
-	if newest <= fmt.Sprintf(uploadStepForm, s.Step, "~") {
-		return live, nil
+	if last <= fmt.Sprintf(uploadStepForm, s.Step, "~") {
+		return s, nil
 	}
-	step, err := r.readStep(ctx, s.ID, newest)
+	step, err := r.readStep(ctx, s.ID, last)
 	if err != nil {
-		return nil, err
+		return session{}, err
 	}
-	live.newest = step.short(newest)
-	return live, nil
+	live.mu.Lock()
+	defer live.mu.Unlock()
+	if step.Step > live.newest.Step {
+		live.newest = step.short(last)
+	}
+	return live.newest, nil
 }
 
 // keepStep moves a session that has outgrown its Location, or whose Location can't be told to the client, to an
