@@ -83,8 +83,9 @@ type Driver struct {
 	ticks   atomic.Uint64 // see stamp
 	locks   [lockShards]chan struct{}
 
-	mu     sync.Mutex
-	synced map[string]bool // folders whose names are known to be on disk; see syncFolders
+	mu      sync.Mutex
+	synced  map[string]bool // folders whose names are known to be on disk; see syncFolders
+	removed int             // how many folders were
 
 	// What tests put faults into.
 	openFile func(path string) (*os.File, error)

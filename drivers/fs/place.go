@@ -65,21 +65,28 @@ func (d *Driver) clear(path string) bool {
 			return false
 		}
 	}
-	d.forget(path)
-	return syscall.Rmdir(path) == nil
+	return d.rmdir(path)
 }
 
 // prune removes folder and the folders that it is in, up to the first that is not empty,
 // which it returns.
 func (d *Driver) prune(folder string) string {
-	for folder != d.root {
-		d.forget(folder)
-		if syscall.Rmdir(folder) != nil {
-			break
-		}
+	for folder != d.root && d.rmdir(folder) {
 		folder = filepath.Dir(folder)
 	}
 	return folder
+}
+
+// rmdir removes folder if it is empty.
+func (d *Driver) rmdir(folder string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if syscall.Rmdir(folder) != nil {
+		return false
+	}
+	delete(d.synced, folder)
+	d.removed++
+	return true
 }
 
 // syncFolders makes sure that what was just put into folder is found after a crash: folder is
@@ -89,6 +96,9 @@ func (d *Driver) syncFolders(folder string) error {
 	if !d.durable {
 		return nil
 	}
+	d.mu.Lock()
+	removed := d.removed
+	d.mu.Unlock()
 	if err := d.syncFolder(folder); err != nil {
 		return err
 	}
@@ -101,6 +111,9 @@ func (d *Driver) syncFolders(folder string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.removed != removed {
+		return nil // it may be one of these, and be made again
+	}
 	if len(d.synced) > maxSynced {
 		clear(d.synced)
 	}
@@ -114,12 +127,6 @@ func (d *Driver) known(folder string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.synced[folder]
-}
-
-func (d *Driver) forget(folder string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.synced, folder)
 }
 
 // syncFolder syncs one folder, or the nearest one above that is still there: what was in a
