@@ -22,7 +22,9 @@ func (e bodyError) Unwrap() error { return e.error }
 func newBody(w http.ResponseWriter, r *http.Request, idle time.Duration) io.ReadCloser {
 	b := &body{ReadCloser: r.Body, control: http.NewResponseController(w), idle: idle}
 	if r.ContentLength != 0 {
-		b.extend() // for net/http too, which reads on before it answers a request whose body was left alone
+		// net/http reads on before it answers a request whose body was left alone. It may do so for half the time,
+		// so that what the answer has is not over by then.
+		b.control.SetReadDeadline(time.Now().Add(idle / 2))
 	}
 	return b
 }
@@ -70,9 +72,12 @@ func (w *response) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	w.extend()
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// extend moves the deadline. The one that an earlier request on the same connection has set is still there, so every
+// answer needs it, the shortest too.
 func (w *response) extend() {
 	if now := time.Now(); now.Sub(w.set) > w.idle/8 {
 		w.set = now
@@ -90,8 +95,9 @@ func (w *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// piece is how many bytes of a file go out under one deadline.
-const piece = 1 << 20
+// piece is how many bytes of a file go out under one deadline: with an idle timeout of a minute a client may be as slow as
+// 4 KiB/s.
+const piece = 256 << 10
 
 // ReadFrom passes a file on in the form for which net/http uses sendfile: an io.LimitedReader right over it.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {

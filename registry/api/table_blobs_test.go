@@ -100,7 +100,11 @@ func blobRows() []row {
 		ranged("an empty element", "bytes=0-3,", "206 | Content-Range: bytes 0-3/10", "0123"),
 		{from: "RFC 9110, 14.2", name: "a great many small ranges are answered with everything", steps: steps{
 			has(bigger),
-			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=" + smallRanges(1000), "", "200 | Content-Range: -", bigger},
+			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=" + smallRanges(17), "", "200 | Content-Range: -", bigger},
+		}},
+		{from: "RFC 9110, 14.2", name: "a few small ranges are answered with those", steps: steps{
+			has(bigger),
+			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=" + smallRanges(16), "", "206", `~Content-Range: bytes 150-150/`},
 		}},
 		{from: "C38", name: "HEAD knows no ranges", steps: steps{
 			has(ten),
@@ -116,7 +120,7 @@ func blobRows() []row {
 			has(bigger),
 			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=5000000-9999999", "", "206 | Content-Length: 5000000", bigger[5000000:10000000]},
 			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=-100", "", "206 | Content-Length: 100", bigger[len(bigger)-100:]},
-			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=1-1,6000000-6000009,-2", "", "206", `~(?s)\r\nl\r\n.*\r\n` + bigger[6000000:6000010] + `\r\n.*\r\n` + bigger[len(bigger)-2:]},
+			{"GET $R/blobs/" + sum(bigger) + " | Range: bytes=1-1,6000000-6000009,-2", "", "206", `~(?s)\r\no\r\n.*\r\n` + bigger[6000000:6000010] + `\r\n.*\r\n` + bigger[len(bigger)-2:]},
 		}},
 		{from: "C38", name: "a pull that goes on after a break", steps: steps{
 			has(big),
