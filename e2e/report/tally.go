@@ -15,6 +15,9 @@ const slow = 2
 // maxLines is how many lines of a failed test are shown, counted from its end.
 const maxLines = 300
 
+// maxLine is how many bytes of a line are shown.
+const maxLine = 2000
+
 // A testName is a test within its package; the package itself has an empty test.
 type testName struct{ pkg, test string }
 
@@ -142,7 +145,14 @@ func (t *tally) show(what string, name testName, took time.Duration, lines []str
 		lines = lines[cut:]
 	}
 	for _, line := range lines {
-		fmt.Fprintf(t.out, "       %s\n", strings.TrimRight(line, "\n"))
+		line = strings.TrimRight(line, "\n")
+		if bare := strings.TrimSpace(line); strings.HasPrefix(bare, "=== ") || strings.HasPrefix(bare, "--- ") {
+			continue // what the line above says already
+		}
+		if len(line) > maxLine {
+			line = line[:maxLine] + "…"
+		}
+		fmt.Fprintf(t.out, "       %s\n", line)
 	}
 }
 

@@ -36,11 +36,12 @@ func TestTally(t *testing.T) {
 		{"a fault counts once", []string{
 			`{"Action":"run",` + p + `,"Test":"TestA"}`,
 			`{"Action":"run",` + p + `,"Test":"TestA/x"}`,
+			`{"Action":"output",` + p + `,"Test":"TestA/x","Output":"=== RUN   TestA/x\n"}`,
 			`{"Action":"output",` + p + `,"Test":"TestA/x","Output":"    a_test.go:3: got 1, want 2\n"}`,
 			`{"Action":"fail",` + p + `,"Test":"TestA/x"}`,
 			`{"Action":"fail",` + p + `,"Test":"TestA"}`,
 			`{"Action":"fail",` + p + `}`,
-		}, "0 passed, 1 failed", "a_test.go:3: got 1, want 2"},
+		}, "0 passed, 1 failed", "FAIL   drivers/fs TestA/x (0s)\n           a_test.go:3: got 1, want 2\n"},
 		{"a parent fails by itself", []string{
 			`{"Action":"run",` + p + `,"Test":"TestA"}`,
 			`{"Action":"run",` + p + `,"Test":"TestA/x"}`,
