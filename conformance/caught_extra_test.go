@@ -222,6 +222,16 @@ func backendFaults() []fault {
 				return &brokenWriter{Writer: w, cancel: func(ctx context.Context) error { return b.Driver.Delete(ctx, key) }}
 			}
 		}},
+		{"the backend is asked about a bad key", "Keys/for bad ones nothing is asked of the backend", func(b *broken) {
+			b.stat = func(ctx context.Context, key string) (drivers.Info, error) {
+				waiting, stop := context.WithTimeout(ctx, time.Second)
+				defer stop()
+				if _, err := b.Driver.Stat(waiting, "good"); err != nil {
+					return drivers.Info{}, err
+				}
+				return b.Driver.Stat(ctx, key)
+			}
+		}},
 		{"Stat waits for ever", "Context/every method stops soon after its end, though the backend is silent", func(b *broken) {
 			b.stat = func(ctx context.Context, key string) (drivers.Info, error) {
 				waiting, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

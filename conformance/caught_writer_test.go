@@ -155,6 +155,16 @@ func resumeFaults() []fault {
 				return b.Driver.Resume(ctx, key, state)
 			}
 		}},
+		{"Cancel does nothing after the end of the context", "Cancel/works for a resumed Writer whose context has ended", func(b *broken) {
+			b.writer = func(life context.Context, _ string, w drivers.Writer) drivers.Writer {
+				return &brokenWriter{Writer: w, cancel: func(ctx context.Context) error {
+					if life.Err() != nil {
+						return nil
+					}
+					return w.Cancel(ctx)
+				}}
+			}
+		}},
 		{"Resume begins anew with garbage", "Resume/ErrInvalid for what is no state", func(b *broken) {
 			instead(b, drivers.ErrInvalid, anew(b))
 		}},

@@ -226,6 +226,19 @@ func (s *suite) either(t testing.TB, d drivers.Driver, key string, old, fresh []
 
 func hangTests() []test {
 	return []test{
+		{name: "Keys/for bad ones nothing is asked of the backend", run: func(t testing.TB, s *suite) {
+			d := s.open()
+			calls := keyedCalls(d)
+			heal := s.Faults.Hang(s.t, d)
+			defer heal()
+			for op, call := range calls {
+				for _, key := range []string{"", "a//b", "../a"} {
+					// Who asks waits for ever; who does not has no need of a context.
+					err := s.soon(t, op, func() error { return call(t.Context(), key) })
+					s.is(t, err, drivers.ErrInvalid, op, key)
+				}
+			}
+		}},
 		{name: "Context/every method stops soon after its end, though the backend is silent", run: func(t testing.TB, s *suite) {
 			d := s.open()
 			put(t, d, "f/o", pattern(1, 1000))

@@ -137,6 +137,27 @@ func resumeTests() []test {
 				}
 			}
 		}},
+		{name: "Cancel/works for a resumed Writer whose context has ended", run: func(t testing.TB, s *suite) {
+			for _, n := range []int64{10, 5<<20 + 7} {
+				d := s.open()
+				w := begin(t, d, "u/o", -1)
+				write(t, w, pattern(1, n))
+				state := suspend(t, w)
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				w, err := d.Resume(ctx, "u/o", state)
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, w, pattern(2, n))
+				stop()
+				if err := w.Cancel(background(t)); err != nil {
+					t.Errorf("Cancel: %v", err)
+				}
+				s.outdated(t, s.reopen(d), "u/o", state, n)
+				absent(t, d, "u/o")
+			}
+		}},
 		{name: "Resume/by two of one state, at most one of them wins and nothing mixes", run: func(t testing.TB, s *suite) {
 			for _, n := range []int64{100, 5<<20 + 7} {
 				for round := range s.Repeat {
