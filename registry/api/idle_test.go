@@ -149,8 +149,8 @@ func TestReaderThatStallsEndsAfterTheIdleTimeout(t *testing.T) {
 		get := "GET /v2/a/blobs/" + sum(big) + " HTTP/1.1\r\nHost: r\r\n\r\n"
 		start := time.Now()
 		send(t, conn, get)
-		buf := make([]byte, 64<<10)
-		for range 20 { // some of it, slowly
+		buf := make([]byte, 300_000)
+		for range 10 { // some of it, slowly
 			time.Sleep(50 * time.Second)
 			if _, err := io.ReadFull(conn, buf); err != nil {
 				t.Fatalf("after %v: %v", time.Since(start), err)

@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +64,8 @@ func (s *server) putManifest(w http.ResponseWriter, r *http.Request) error {
 	if len(tags) > s.options.MaxTags {
 		return &statusError{http.StatusRequestURITooLong, registry.TagInvalid, "one request may set " + strconv.Itoa(s.options.MaxTags) + " tags (limits.tags_per_put)", nil}
 	}
+	slices.Sort(tags)
+	tags = slices.Compact(tags)
 	body, err := s.readManifest(r)
 	if err != nil {
 		return err
@@ -71,7 +74,7 @@ func (s *server) putManifest(w http.ResponseWriter, r *http.Request) error {
 		Repo: repo, Digest: d, Tags: tags, ContentType: r.Header.Get("Content-Type"), Body: body,
 		IfMatch: etags(r.Header.Values("If-Match")), IfNoneMatch: etags(r.Header.Values("If-None-Match")),
 	}
-	if tag != "" {
+	if tag != "" && !slices.Contains(tags, tag) {
 		push.Tags = append([]string{tag}, tags...)
 	}
 	pushed, err := s.registry.PushManifest(r.Context(), push)

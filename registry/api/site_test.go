@@ -69,6 +69,8 @@ func (s *site) server(which string, n int) *httptest.Server {
 	switch {
 	case which == "@new" || which == "" && s.mode == restarting:
 		return s.serve()
+	case which == "@A":
+		return s.servers[0]
 	case which == "@B" || which == "" && s.mode == alternating && n%2 == 0:
 		return s.servers[1]
 	}

@@ -44,8 +44,8 @@ type steps []step
 // no other row uses, $N for that name, $U for the newest Location of an upload, $U2 for the one in the
 // answer to the second step, and $image, $index, $dimage, $dlist for the media types of manifests.
 type step struct {
-	// send is "METHOD path | Header: value | …". "@B" before it sends it to another replica, "@new" to a process that has
-	// just started. "RAW" sends body as it stands.
+	// send is "METHOD path | Header: value | …". "@A" and "@B" before it choose one of two replicas, "@new" a process
+	// that has just started. "RAW" sends body as it stands.
 	send, body string
 
 	// want is "status CODE | Header: value | …", with a CODE for each error in the body; of an answer to HEAD there is
@@ -62,7 +62,7 @@ const nothing = "(nothing)"
 func table() []row {
 	return slices.Concat(
 		sessionRows(), chunkRows(), finishRows(), valueRows(), replicaRows(), flowRows(), bodyRows(),
-		mountRows(), blobRows(),
+		mountRows(), blobRows(), manifestRows(), conditionRows(), tagRows(), contentRows(), invalidRows(),
 	)
 }
 
