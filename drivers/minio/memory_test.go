@@ -12,11 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-
-	"github.com/longshore-registry/longshore/internal/miniotest"
 )
 
 // TestMemoryOf64Writers writes 64 objects of 20 MiB at once through 24 MiB of buffers.
@@ -87,60 +82,5 @@ func TestMemoryOf64Writers(t *testing.T) {
 	}
 	if !bytes.Equal(readBack(t, d, "m/07"), body) {
 		t.Error("other bytes")
-	}
-}
-
-// BenchmarkWriter compares streams of 100 MiB with minio-go's own PutObject.
-func BenchmarkWriter(b *testing.B) {
-	body := pattern(1, 100<<20)
-	s := server.Get(b)
-	for _, sums := range []string{"crc32c", "md5", "sha256", "none"} {
-		for name, size := range map[string]int64{"known": int64(len(body)), "unknown": -1} {
-			b.Run("driver/"+sums+"/"+name, func(b *testing.B) {
-				c := configFor(b, s)
-				c.Checksums = sums
-				d, err := Open(b.Context(), c)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer d.Close()
-				b.SetBytes(int64(len(body)))
-				b.ReportAllocs()
-				for b.Loop() {
-					w, err := d.Writer(b.Context(), "b/o", size)
-					if err != nil {
-						b.Fatal(err)
-					}
-					if _, err := io.Copy(w, struct{ io.Reader }{bytes.NewReader(body)}); err != nil {
-						b.Fatal(err)
-					}
-					if err := w.Commit(b.Context()); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
-	}
-	for name, opts := range map[string]minio.PutObjectOptions{
-		"default":  {},
-		"unsigned": {DisableContentSha256: true, PartSize: 8 << 20, NumThreads: 12},
-		"parallel": {ConcurrentStreamParts: true, NumThreads: 12, PartSize: 8 << 20, DisableContentSha256: true},
-	} {
-		b.Run("minio-go/"+name, func(b *testing.B) { benchmarkClient(b, s, body, opts) })
-	}
-}
-
-func benchmarkClient(b *testing.B, s *miniotest.Server, body []byte, opts minio.PutObjectOptions) {
-	client, err := minio.New(s.Addr, &minio.Options{Creds: credentials.NewStaticV4(s.User, s.Password, ""), Region: miniotest.Region})
-	if err != nil {
-		b.Fatal(err)
-	}
-	bucket := s.Bucket(b)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := client.PutObject(b.Context(), bucket, "b/o", struct{ io.Reader }{bytes.NewReader(body)}, int64(len(body)), opts); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

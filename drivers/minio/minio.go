@@ -13,8 +13,8 @@
 // one to complete. No request asks for the bucket's region or whether it exists, but for one at [Open].
 //
 // Bodies are not signed but carry a CRC32C that the store checks, also without TLS: a SHA-256 of
-// each body, as signing needs it, costs twenty times more. See docs/minio.md for that, for the rights that
-// the driver needs and for what was found out about MinIO.
+// each body, as signing wants it, takes four times the processor time. See docs/minio.md for that,
+// for the rights that the driver needs and for what was found out about MinIO.
 package minio
 
 import (

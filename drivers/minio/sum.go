@@ -18,7 +18,7 @@ type sum byte
 
 const (
 	sumNone   sum = 0 // TCP's and TLS's own
-	sumCRC32C sum = 1 // the default; not known to Ceph before 18, which takes any
+	sumCRC32C sum = 1 // the default; Ceph 16 ignores it
 	sumMD5    sum = 2 // Content-MD5, which all S3 servers check
 	sumSHA256 sum = 3 // in the signature: also protects against changes by others on a plain line
 )

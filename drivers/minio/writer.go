@@ -34,13 +34,22 @@ func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Wr
 	}
 	w := d.newWriter(ctx, key, full)
 	w.hint = max(size, -1)
-	// 900 numbers are left for a hint that was too low.
-	const mib = 1 << 20
-	if needed := size / (maxNumber - 1000); needed >= w.partSize {
-		w.partSize = (needed/mib + 1) * mib
-	}
+	w.partSize = evenPart(w.partSize, size)
 	return w, nil
 }
+
+// evenPart is the size of the parts of an object of a known size. It leaves a thousand numbers
+// for a size that was too low.
+func evenPart(base, size int64) int64 {
+	const mib = 1 << 20
+	if needed := size / (maxNumber - 1000); needed >= base {
+		return (needed/mib + 1) * mib
+	}
+	return base
+}
+
+// grownPart is the size of a part of an object of unknown size.
+func grownPart(base int64, number int) int64 { return min(base<<((number-1)/1000), maxPart) }
 
 // Resume makes no request: whether the state is the newest one is asked before the first part is
 // sent, and at Suspend and Commit again.
@@ -164,7 +173,7 @@ func (w *writer) take(ctx context.Context) error {
 	case w.hint >= 0 && expected > int64(len(w.tail)):
 		size = min(size, expected)
 	default:
-		size = min(size<<((w.next-1)/1000), maxPart)
+		size = grownPart(size, w.next)
 	}
 	buf, err := w.d.pool.get(ctx, size)
 	if err != nil {
