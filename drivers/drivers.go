@@ -7,8 +7,8 @@
 // ErrInvalid and nothing is asked of the backend; see [CheckKey].
 //
 // Reads follow writes: once Put, Commit or Delete has returned, every process that reads that key
-// sees it. A method that returned an error other than a context's may or may not
-// have had its effect, except where its comment says otherwise.
+// sees it. A method that returned an error may or may not have had its effect, except where its
+// comment says otherwise.
 //
 // Every method stops soon after its context ends and then returns the context's error,
 // findable by errors.Is. Retries of what the backend calls retryable happen inside the
