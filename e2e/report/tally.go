@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,9 +39,10 @@ type tally struct {
 
 	passed, failed, skipped int
 
-	ran       map[testName]bool     // those that passed or failed
-	hasTests  map[testName]bool     // tests that have subtests, and packages that have tests
-	hasFault  map[testName]bool     // tests and packages of which a part failed, so that they need not be counted
+	ran       map[testName]bool // those that passed or failed
+	hasTests  map[testName]bool // tests that have subtests, and packages that have tests
+	hasFault  map[testName]bool // tests and packages of which a part failed, so that they need not be counted
+	underWay  map[testName]bool
 	lines     map[testName][]string // what the tests under way have printed
 	buildLogs map[string][]string   // by import path
 }
@@ -50,6 +53,7 @@ func newTally(out io.Writer) *tally {
 		ran:       map[testName]bool{},
 		hasTests:  map[testName]bool{},
 		hasFault:  map[testName]bool{},
+		underWay:  map[testName]bool{},
 		lines:     map[testName][]string{},
 		buildLogs: map[string][]string{},
 	}
@@ -92,6 +96,7 @@ func (t *tally) add(e event) {
 	switch e.Action {
 	case "run":
 		t.hasTests[name.parent()] = true
+		t.underWay[name] = true
 	case "output":
 		t.lines[name] = append(t.lines[name], e.Output)
 		if _, what, ok := strings.Cut(e.Output, "measured:"); ok {
@@ -100,8 +105,28 @@ func (t *tally) add(e event) {
 	case "build-output":
 		t.buildLogs[e.ImportPath] = append(t.buildLogs[e.ImportPath], e.Output)
 	case "pass", "fail", "skip":
+		if e.Test == "" {
+			t.endUnfinished(e.Package)
+		}
 		t.end(name, e)
 		delete(t.lines, name)
+		delete(t.underWay, name)
+	}
+}
+
+// endUnfinished fails the tests of a package that were under way as its process ended, which it may have done by a panic.
+func (t *tally) endUnfinished(pkg string) {
+	var names []testName
+	for name := range t.underWay {
+		if name.pkg == pkg {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b testName) int { return cmp.Compare(b.test, a.test) }) // subtests first
+	for _, name := range names {
+		t.end(name, event{Action: "fail"})
+		delete(t.lines, name)
+		delete(t.underWay, name)
 	}
 }
 
@@ -128,13 +153,10 @@ func (t *tally) end(name testName, e event) {
 		if isTest {
 			t.hasFault[name.parent()] = true
 		}
-		lines := append(t.buildLogs[e.FailedBuild], t.lines[name]...)
 		if !t.hasFault[name] {
 			t.failed++
-		} else if !isTest {
-			lines = nil // go test repeats there what the tests have said
 		}
-		t.show("FAIL", name, took, lines)
+		t.show("FAIL", name, took, append(t.buildLogs[e.FailedBuild], t.lines[name]...))
 	}
 }
 
@@ -146,7 +168,7 @@ func (t *tally) show(what string, name testName, took time.Duration, lines []str
 	}
 	for _, line := range lines {
 		line = strings.TrimRight(line, "\n")
-		if bare := strings.TrimSpace(line); strings.HasPrefix(bare, "=== ") || strings.HasPrefix(bare, "--- ") {
+		if bare := strings.TrimSpace(line); strings.HasPrefix(bare, "=== ") || strings.HasPrefix(bare, "--- ") || bare == "FAIL" || strings.HasPrefix(bare, "FAIL\t") {
 			continue // what the line above says already
 		}
 		if len(line) > maxLine {

@@ -65,9 +65,15 @@ func TestTally(t *testing.T) {
 		}, "0 passed, 1 failed", "a.go:1:1: undefined: y"},
 		{"a package ends early", []string{
 			`{"Action":"run",` + p + `,"Test":"TestA"}`,
+			`{"Action":"run",` + p + `,"Test":"TestA/x"}`,
+			`{"Action":"output",` + p + `,"Test":"TestA/x","Output":"panic: no\n"}`,
 			`{"Action":"output",` + p + `,"Output":"exit status 2\n"}`,
 			`{"Action":"fail",` + p + `}`,
-		}, "0 passed, 1 failed", "exit status 2"},
+		}, "0 passed, 1 failed", "FAIL   drivers/fs TestA/x (0s)\n       panic: no\nFAIL   drivers/fs TestA (0s)\nFAIL   drivers/fs (0s)\n       exit status 2\n"},
+		{"a package ends before its first test", []string{
+			`{"Action":"output",` + p + `,"Output":"no MinIO\n"}`,
+			`{"Action":"fail",` + p + `}`,
+		}, "0 passed, 1 failed", "no MinIO"},
 		{"a measurement", []string{
 			`{"Action":"output",` + p + `,"Test":"TestA","Output":"    a_test.go:3: measured: 12 requests\n"}`,
 		}, "0 passed, 0 failed", "drivers/fs TestA: 12 requests"},
