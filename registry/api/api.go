@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,44 +50,57 @@ func New(r *registry.Registry, o Options) http.Handler {
 	m.NotFoundHandler = s.handle(func(http.ResponseWriter, *http.Request) error {
 		return &statusError{http.StatusNotFound, "NOT_FOUND", "there is nothing at this path", nil}
 	})
-	m.MethodNotAllowedHandler = s.handle(func(http.ResponseWriter, *http.Request) error {
-		return &statusError{http.StatusMethodNotAllowed, registry.Unsupported, "this path does not have that method", nil}
-	})
-	route := func(path string, h handler, methods ...string) {
-		m.Handle(path, s.handle(h)).Methods(methods...)
-	}
+	route := func(path string, all methods) { m.Handle(path, s.handle(all.serve)) }
 	const name = "/v2/{name:.+}"
-	route("/livez", s.live, "GET", "HEAD")
-	route("/readyz", s.ready, "GET", "HEAD")
-	route("/v1/search", s.search, "GET")
-	route("/v1/_ping", s.live, "GET", "HEAD")
+	route("/livez", methods{"GET": s.live, "HEAD": s.live})
+	route("/readyz", methods{"GET": s.ready, "HEAD": s.ready})
+	route("/v1/search", methods{"GET": s.search, "HEAD": s.search})
+	route("/v1/_ping", methods{"GET": s.live, "HEAD": s.live})
 	for _, path := range []string{"/v2", "/v2/"} {
-		route(path, s.base, "GET", "HEAD")
+		route(path, methods{"GET": s.base, "HEAD": s.base})
 	}
 	for _, path := range []string{"/v2/_catalog", "/v2/_catalog/"} {
-		route(path, s.catalog, "GET", "HEAD")
+		route(path, methods{"GET": s.catalog, "HEAD": s.catalog})
 	}
-	route(name+"/tags/list", s.tags, "GET", "HEAD")
-	route(name+"/referrers/{digest:[^/]+}", s.referrers, "GET", "HEAD")
-	route(name+"/manifests/{reference:[^/]+}", s.getManifest, "GET", "HEAD")
-	route(name+"/manifests/{reference:[^/]+}", s.putManifest, "PUT")
-	route(name+"/manifests/{reference:[^/]+}", s.deleteManifest, "DELETE")
+	route(name+"/tags/list", methods{"GET": s.tags, "HEAD": s.tags})
+	route(name+"/referrers/{digest:[^/]+}", methods{"GET": s.referrers, "HEAD": s.referrers})
+	route(name+"/manifests/{reference:[^/]+}", methods{"GET": s.getManifest, "HEAD": s.getManifest, "PUT": s.putManifest, "DELETE": s.deleteManifest})
 	for _, path := range []string{"/blobs/uploads", "/blobs/uploads/"} {
-		route(name+path, s.startUpload, "POST")
+		route(name+path, methods{"POST": s.startUpload})
 	}
-	route(name+"/blobs/uploads/{id:[^/]+}", s.uploadStatus, "GET", "HEAD")
-	route(name+"/blobs/uploads/{id:[^/]+}", s.patchUpload, "PATCH")
-	route(name+"/blobs/uploads/{id:[^/]+}", s.putUpload, "PUT")
-	route(name+"/blobs/uploads/{id:[^/]+}", s.cancelUpload, "DELETE")
-	route(name+"/blobs/{digest:[^/]+}", s.getBlob, "GET", "HEAD")
-	route(name+"/blobs/{digest:[^/]+}", s.deleteBlob, "DELETE")
-	route(name+"/", s.deleteRepository, "DELETE")
+	route(name+"/blobs/uploads/{id:[^/]+}", methods{
+		"GET": s.uploadStatus, "HEAD": s.uploadStatus, "PATCH": s.patchUpload, "PUT": s.putUpload, "DELETE": s.cancelUpload,
+	})
+	route(name+"/blobs/{digest:[^/]+}", methods{"GET": s.getBlob, "HEAD": s.getBlob, "DELETE": s.deleteBlob})
+	// To any other method this path is one of those that do not exist, which end in a slash as well.
+	m.Handle(name+"/", s.handle(methods{"DELETE": s.deleteRepository}.serve)).MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
+		return r.Method == http.MethodDelete
+	})
 	return m
 }
 
 // handler is an endpoint. Before it has written anything it may return an error, which becomes the
 // answer.
 type handler func(http.ResponseWriter, *http.Request) error
+
+// methods are the endpoints of one path.
+type methods map[string]handler
+
+// serve picks the endpoint. To an answer of 405 it adds the methods that remain (RFC 9110, section 15.5.6).
+func (m methods) serve(w http.ResponseWriter, r *http.Request) error {
+	var err error = &statusError{http.StatusMethodNotAllowed, registry.Unsupported, "this path does not have that method", nil}
+	if h, ok := m[r.Method]; ok {
+		err = h(w, r)
+	}
+	if err == nil {
+		return nil
+	}
+	if status, _ := explain(err); status == http.StatusMethodNotAllowed {
+		others := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(method string) bool { return method == r.Method })
+		w.Header().Set("Allow", strings.Join(others, ", "))
+	}
+	return err
+}
 
 func (s *server) handle(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -148,7 +147,7 @@ func (s *server) deleteRepository(w http.ResponseWriter, r *http.Request) error 
 	if !s.options.DeleteRepositories {
 		return &registry.Error{Code: registry.Unsupported, Message: "deletion of whole repositories is switched off (delete.repositories)"}
 	}
-	if err := s.registry.DeleteRepository(r.Context(), strings.TrimSuffix(repo, "/")); err != nil {
+	if err := s.registry.DeleteRepository(r.Context(), repo); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/fs"
 	"github.com/longshore-registry/longshore/drivers/memory"
 	"github.com/longshore-registry/longshore/registry"
 	"github.com/longshore-registry/longshore/registry/api"
@@ -63,6 +64,7 @@ func table() []row {
 	return slices.Concat(
 		sessionRows(), chunkRows(), finishRows(), valueRows(), replicaRows(), flowRows(), bodyRows(),
 		mountRows(), blobRows(), manifestRows(), conditionRows(), tagRows(), contentRows(), invalidRows(),
+		deleteRows(), repositoryRows(), listRows(), searchRows(), referrerRows(), nameRows(), pathRows(), httpRows(),
 	)
 }
 
@@ -104,10 +106,21 @@ func openMemory(t *testing.T) drivers.Driver {
 	return memory.New(memory.Options{Immutable: []string{"data/"}, OnViolation: func(err error) { t.Error(err) }})
 }
 
+// openFS makes a store in a folder that goes with the test.
+func openFS(t *testing.T) drivers.Driver {
+	d, err := fs.Open(t.Context(), fs.Config{Root: t.TempDir(), Durability: fs.Fast})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestTable(t *testing.T) {
 	t.Run("memory", func(t *testing.T) { runTable(t, one, openMemory) })
 	t.Run("memory, two replicas", func(t *testing.T) { runTable(t, alternating, openMemory) })
 	t.Run("memory, a restart before each request", func(t *testing.T) { runTable(t, restarting, openMemory) })
+	t.Run("fs", func(t *testing.T) { runTable(t, one, openFS) })
+	t.Run("fs, two replicas", func(t *testing.T) { runTable(t, alternating, openFS) })
 }
 
 func TestTableIsComplete(t *testing.T) {
@@ -126,7 +139,7 @@ func TestTableIsComplete(t *testing.T) {
 		}
 		var text string
 		for _, s := range r.steps {
-			text += fmt.Sprintf("%s\n%s\n%d %.100s\n", s.send, s.want, len(s.body), s.body)
+			text += fmt.Sprintf("%s\n%s\n%d %.9999s\n", s.send, s.want, len(s.body), s.body)
 		}
 		if other := said[text]; other != "" {
 			t.Errorf("rows %q and %q say the same", other, name)

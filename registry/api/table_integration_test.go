@@ -1,0 +1,28 @@
+//go:build integration
+
+package api_test
+
+import (
+	"testing"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/minio"
+	"github.com/longshore-registry/longshore/internal/miniotest"
+)
+
+func TestTableMinIO(t *testing.T) {
+	server := miniotest.Start(t)
+	open := func(t *testing.T) drivers.Driver {
+		c := minio.Defaults()
+		c.Endpoint, c.Bucket = server.URL, server.Bucket(t)
+		c.AccessKey, c.SecretKey = server.User, drivers.Secret(server.Password)
+		d, err := minio.Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	t.Run("one process", func(t *testing.T) { runTable(t, one, open) })
+	t.Run("two replicas", func(t *testing.T) { runTable(t, alternating, open) })
+	t.Run("a restart before each request", func(t *testing.T) { runTable(t, restarting, open) })
+}
