@@ -75,7 +75,6 @@ func TestOpenOfWhatIsWrong(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 				t.Errorf("got %v, want %q first", err, test.want)
 			}
-			t.Log(err)
 		})
 	}
 	for name, change := range map[string]func(*Config){
