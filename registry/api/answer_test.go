@@ -39,7 +39,7 @@ func (c *caller) check(s step, a answer) {
 			bad("body %s", msg)
 		}
 		wrong = append(wrong, c.checkAlways(r, a)...)
-		if a.status >= 400 && r.method != http.MethodHead && r.method != "RAW" {
+		if a.status >= 400 && r.method != http.MethodHead && !r.isRaw() {
 			wrong = append(wrong, checkError(a, first[1:], !strings.HasPrefix(first[0], "~"))...)
 		}
 		if r.method == http.MethodGet && a.status == http.StatusOK && r.header.Get("Range") == "" {
@@ -120,7 +120,7 @@ var contentPath = regexp.MustCompile(`^/v2/.+/(?:blobs/[^/]+:[^/]+|manifests/[^/
 // checkAlways is what every answer has to keep to.
 func (c *caller) checkAlways(r request, a answer) (wrong []string) {
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	if r.method == "RAW" {
+	if r.isRaw() {
 		return nil
 	}
 	if got := a.header.Get("Docker-Distribution-Api-Version"); got != "registry/2.0" {
@@ -151,6 +151,9 @@ func (c *caller) checkAlways(r request, a answer) (wrong []string) {
 	}
 	return wrong
 }
+
+// isRaw says that the method and the target are in the body.
+func (r request) isRaw() bool { return r.method == "RAW" || r.method == "CUT" }
 
 // checkError looks at an error's body and compares its codes, if they are known.
 func checkError(a answer, codes []string, known bool) (wrong []string) {

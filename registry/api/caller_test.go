@@ -106,11 +106,11 @@ func (c *caller) send(s step) answer {
 	c.t.Helper()
 	r := c.parse(s.send)
 	server := c.site.server(r.replica, c.sent)
-	if r.method == "RAW" {
-		return c.raw(server, http.MethodGet, c.expand(s.body))
+	if r.isRaw() {
+		return c.raw(server, http.MethodGet, c.expand(s.body), r.method == "CUT")
 	}
 	if length := r.header.Get("Content-Length"); length != "" && length != strconv.Itoa(len(s.body)) {
-		return c.raw(server, r.method, rawText(r, s.body))
+		return c.raw(server, r.method, rawText(r, s.body), true)
 	}
 	r.header.Del("Content-Length")
 	return c.roundTrip(server, r, strings.NewReader(s.body))
@@ -159,8 +159,8 @@ func rawText(r request, body string) string {
 	return b.String() + "\r\n" + body
 }
 
-// raw sends text and nothing after it.
-func (c *caller) raw(server *httptest.Server, method, text string) answer {
+// raw sends text and, with cut, closes its half of the connection.
+func (c *caller) raw(server *httptest.Server, method, text string, cut bool) answer {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
@@ -170,8 +170,10 @@ func (c *caller) raw(server *httptest.Server, method, text string) answer {
 	if _, err := io.WriteString(conn, text); err != nil {
 		return answer{err: err}
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		return answer{err: err}
+	if cut {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			return answer{err: err}
+		}
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {

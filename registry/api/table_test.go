@@ -46,7 +46,8 @@ type steps []step
 // answer to the second step, and $image, $index, $dimage, $dlist for the media types of manifests.
 type step struct {
 	// send is "METHOD path | Header: value | …". "@A" and "@B" before it choose one of two replicas, "@new" a process
-	// that has just started. "RAW" sends body as it stands.
+	// that has just started. "RAW" sends body as it stands, "CUT" closes its half of
+	// the connection after it.
 	send, body string
 
 	// want is "status CODE | Header: value | …", with a CODE for each error in the body; of an answer to HEAD there is
