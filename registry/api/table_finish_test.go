@@ -143,14 +143,14 @@ func finishRows() []row {
 			{"GET $U", "", "204", ""},
 			{"PUT $U&digest=" + sum(bigger), "", "201", ""},
 		}},
-		{from: "A18", name: "a wrong digest of a large body after others ends the session", steps: steps{
+		{from: "A18", name: "a wrong digest of a large body after others ends the session", alone: true, steps: steps{
 			beginning,
 			{"PATCH $U", bigger, "202", ""},
 			{"PUT $U&digest=" + sum(ten), big, "400 DIGEST_INVALID", ""},
 			{"GET $U", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"PUT $U&digest=" + sum(bigger), "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"HEAD $R/blobs/" + sum(bigger), "", "404", ""},
-		}, alone: true},
+		}},
 		{from: "A19", name: "a digest that is none", steps: append(steps{beginning, {"PATCH $U", ten, "202", ""}}, append(badDigests("PUT $U&"),
 			step{"GET $U", "", "204 | Range: 0-9", ""}, step{"PUT $U&digest=" + sum(ten), "", "201", ""})...)},
 		{from: "A19", name: "no digest", steps: steps{

@@ -436,11 +436,11 @@ func contentRows() []row {
 			hasAlso(small), hasAlso(layer),
 			{"PUT $R/manifests/1 | Content-Type: $image", img, missing("config", "layer"), ""},
 		}},
-		{from: "D59", name: "a blob was deleted", steps: steps{
+		{from: "D59", name: "a blob was deleted", alone: true, steps: steps{
 			has(small), has(layer),
 			{"DELETE $R/blobs/" + sum(layer), "", "202", ""},
 			{"PUT $R/manifests/1 | Content-Type: $image", img, missing("layer"), ""},
-		}, alone: true},
+		}},
 		{from: "D59", name: "a blob was deleted at another replica", steps: steps{
 			has(small), has(layer),
 			{"@A HEAD $R/blobs/" + sum(layer), "", "200", ""},

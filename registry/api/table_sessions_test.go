@@ -208,15 +208,15 @@ func replicaRows() []row {
 			{"@new PUT $U&digest=" + sum(bigger+big+ten), "", "201", ""},
 			{"@new GET $R/blobs/" + sum(bigger+big+ten), "", "200", bigger + big + ten},
 		}},
-		{from: "A30", name: "two chunks at once: one is taken", steps: steps{beginning}, run: func(c *caller) {
+		{from: "A30", name: "two chunks at once: one is taken", alone: true, steps: steps{beginning}, run: func(c *caller) {
 			first, finish := c.begin(step{"PATCH $U | Transfer-Encoding: chunked | Content-Range: 0-9", ten[:5], "", ""})
 			c.do(step{"PATCH $U | Content-Range: 0-9", ten, "416 RANGE_INVALID", ""})
 			finish(ten[5:])
 			c.check(step{"PATCH $U", "", "202 | Range: 0-9", ""}, <-first)
 			c.all(steps{{"GET $U", "", "204 | Range: 0-9", ""}})
 			c.all(steps{{"PUT $U&digest=" + sum(ten), "", "201", ""}, {"GET $R/blobs/" + sum(ten), "", "200", ten}})
-		}, alone: true},
-		{from: "A30", name: "twenty chunks at once: what is stored is one of them after the other", steps: steps{beginning}, run: func(c *caller) {
+		}},
+		{from: "A30", name: "twenty chunks at once: what is stored is one of them after the other", alone: true, steps: steps{beginning}, run: func(c *caller) {
 			location := c.upload
 			answers := c.atOnce(20, func(int) step { return step{"PATCH " + location + " | Content-Range: 0-9", ten, "", ""} })
 			taken := 0
@@ -231,7 +231,7 @@ func replicaRows() []row {
 				c.t.Errorf("%d chunks were taken, want 1", taken)
 			}
 			c.all(steps{{"GET $U", "", "204 | Range: 0-9", ""}, {"PUT $U&digest=" + sum(ten), "", "201", ""}, {"GET $R/blobs/" + sum(ten), "", "200", ten}})
-		}, alone: true},
+		}},
 		{from: "A30", name: "two streams at once do not mix", steps: steps{beginning}, run: func(c *caller) {
 			first, finishFirst := c.begin(step{"PATCH $U | Transfer-Encoding: chunked", ten[:5], "", ""})
 			second, finishSecond := c.begin(step{"@B PATCH $U | Transfer-Encoding: chunked", more[:5], "", ""})

@@ -27,7 +27,7 @@ func sessionRows() []row {
 			{"PATCH $U | Content-Range: 0-0", "x", "416 RANGE_INVALID | Range: 0-0", ""},
 			{"PATCH $U | Content-Range: 1-1", "y", "202 | Range: 0-1", ""},
 			{"PUT $U&digest=" + sum("xy"), "", "201", ""},
-		}, alone: true},
+		}},
 		{from: "A8", name: "status of a session", steps: steps{
 			beginning,
 			{"PATCH $U | Content-Range: 0-9", ten, "202", ""},
@@ -64,28 +64,28 @@ func sessionRows() []row {
 			{"PUT $U&digest=" + sum(ten), "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"DELETE $U", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"HEAD $R/blobs/" + sum(ten), "", "404", ""},
-		}, alone: true},
+		}},
 		{from: "A27", name: "cancel before the first byte", steps: steps{
 			beginning,
 			{"DELETE $U", "", "204", nothing},
 			{"GET $U", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"PUT $U&digest=" + sum(ten), ten, "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"HEAD $R/blobs/" + sum(ten), "", "404", ""},
-		}, alone: true},
+		}},
 		{from: "A27", name: "cancel by a Location that is not the newest", steps: steps{
 			beginning,
 			{"PATCH $U", ten, "202", ""},
 			{"DELETE $U1", "", "204", nothing},
 			{"GET $U2", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"PUT $U2&digest=" + sum(ten), "", "404 BLOB_UPLOAD_UNKNOWN", ""},
-		}, alone: true},
+		}},
 		{from: "A27", name: "cancel of what has outgrown its Location", steps: steps{
 			beginning,
 			{"PATCH $U", big, "202", ""},
 			{"DELETE $U", "", "204", nothing},
 			{"GET $U", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"PUT $U&digest=" + sum(big), "", "404 BLOB_UPLOAD_UNKNOWN", ""},
-		}, alone: true},
+		}},
 		{from: "A27", name: "cancel of one session leaves the others", steps: steps{
 			beginning,
 			{"POST $R/blobs/uploads/", "", "202", ""},
@@ -96,15 +96,15 @@ func sessionRows() []row {
 			beginning,
 			{"DELETE $U", "", "204", ""},
 			{"GET $U", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
-		}, alone: true},
-		{from: "spec: Pushing blobs", name: "a finished session is gone", steps: steps{
+		}},
+		{from: "spec: Pushing blobs", name: "a finished session is gone", alone: true, steps: steps{
 			beginning,
 			{"PATCH $U", ten, "202", ""},
 			{"PUT $U&digest=" + sum(ten), "", "201", ""},
 			{"GET $U2", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"PATCH $U2", more, "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"DELETE $U2", "", "404 BLOB_UPLOAD_UNKNOWN", ""},
-		}, alone: true},
+		}},
 		{from: "A1", name: "a PUT whose answer was lost can be sent again", steps: steps{
 			beginning,
 			{"PATCH $U", ten, "202", ""},
@@ -112,12 +112,12 @@ func sessionRows() []row {
 			{"PUT $U2&digest=" + sum(ten), "", "201 | Location: $R/blobs/" + sum(ten), ""},
 			{"GET $R/blobs/" + sum(ten), "", "200", ten},
 		}},
-		{from: "A1", name: "a finished session does not finish as another blob", steps: steps{
+		{from: "A1", name: "a finished session does not finish as another blob", alone: true, steps: steps{
 			beginning,
 			{"PUT $U&digest=" + sum(ten), ten, "201", ""},
 			{"PUT $U&digest=" + sum(more), more, "404 BLOB_UPLOAD_UNKNOWN", ""},
 			{"GET $R/blobs/" + sum(ten), "", "200", ten},
-		}, alone: true},
+		}},
 		{from: "design", name: "a session ends after its life", with: expiring, steps: steps{beginning, {"PATCH $U", ten, "202", ""}}, run: func(c *caller) {
 			later(c, 23*time.Hour)
 			c.all(steps{{"GET $U", "", "204", ""}, {"PATCH $U", more, "202 | Range: 0-19", ""}})
@@ -167,13 +167,13 @@ func chunkRows() []row {
 			{"PUT $U&digest=" + sum(ten), "", "201", ""},
 			{"GET $R/blobs/" + sum(ten), "", "200 | Content-Length: 10", ten},
 		}},
-		{from: "A3", name: "a chunk sent twice to the Location that it was first sent to", steps: steps{
+		{from: "A3", name: "a chunk sent twice to the Location that it was first sent to", alone: true, steps: steps{
 			beginning,
 			{"PATCH $U1 | Content-Range: 0-9", ten, "202 | Range: 0-9", ""},
 			{"PATCH $U1 | Content-Range: 0-9", ten, "416 RANGE_INVALID | Location: * | Range: 0-9", ""},
 			{"PATCH $U | Content-Range: 10-19", more, "202 | Range: 0-19", ""},
 			{"PUT $U&digest=" + sum(ten+more), "", "201", ""},
-		}, alone: true},
+		}},
 		{from: "A3", name: "a stream sent twice to one Location is stored once", steps: steps{
 			beginning,
 			{"PATCH $U1", ten, "202 | Range: 0-9", ""},
@@ -313,18 +313,18 @@ func chunkRows() []row {
 			{"GET $R/blobs/" + sum(ten+big+more+big+ten), "", "200", ten + big + more + big + ten},
 		}},
 		{from: "spec: Pushing a blob in chunks", name: "many small chunks that are large together", steps: manyChunks()},
-		{from: "A21", name: "a range goes on from where the upload stands, by an old Location too", steps: steps{
+		{from: "A21", name: "a range goes on from where the upload stands, by an old Location too", alone: true, steps: steps{
 			beginning,
 			{"PATCH $U1 | Content-Range: 0-9", ten, "202 | Range: 0-9", ""},
 			{"PATCH $U1 | Content-Range: 10-19", more, "202 | Range: 0-19", ""},
 			{"PUT $U1&digest=" + sum(ten+more), "", "201", ""},
 			{"GET $R/blobs/" + sum(ten+more), "", "200", ten + more},
-		}, alone: true},
-		{from: "A21", name: "status by an old Location tells the newest", steps: steps{
+		}},
+		{from: "A21", name: "status by an old Location tells the newest", alone: true, steps: steps{
 			beginning,
 			{"PATCH $U", ten, "202", ""},
 			{"GET $U1", "", "204 | Range: 0-9", ""},
-		}, alone: true},
+		}},
 		{from: "spec: Pushing a blob in chunks", name: "Content-Type of a chunk is not looked at", steps: steps{
 			beginning,
 			{"PATCH $U | Content-Type: application/octet-stream", ten, "202", ""},
