@@ -72,6 +72,41 @@ func benchmarkClient(b *testing.B, s *miniotest.Server, body []byte, opts minio.
 	}
 }
 
+// BenchmarkReader reads 100 MiB in pieces of 32 KiB, as io.Copy does.
+func BenchmarkReader(b *testing.B) {
+	d, err := Open(b.Context(), newConfig(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	const size = 100 << 20
+	w, err := d.Writer(b.Context(), "b/o", size)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := w.Write(pattern(1, size)); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.Commit(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	defer reportCPU(b)()
+	for b.Loop() {
+		body, _, err := d.Reader(b.Context(), "b/o", 0, -1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.Copy(struct{ io.Writer }{io.Discard}, body); err != nil {
+			b.Fatal(err)
+		}
+		if err := body.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // reportCPU reports the processor time between its call and that of what it returns.
 func reportCPU(b *testing.B) func() {
 	used := func() int64 {
