@@ -138,6 +138,11 @@ func TestConnectionIsUsedAgainAfterALongTime(t *testing.T) {
 			want(t, read("POST"), http.StatusAccepted)
 			send(t, conn, "PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 2\r\n\r\n{}")
 			want(t, read("PUT"), http.StatusBadRequest)
+			time.Sleep(pause)
+			send(t, conn, "PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: r\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+			want(t, read("PUT"), http.StatusContinue)
+			send(t, conn, "{}")
+			want(t, read("PUT"), http.StatusBadRequest)
 		}
 	})
 }

@@ -76,8 +76,7 @@ func (w *response) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// extend moves the deadline. The one that an earlier request on the same connection has set is still there, so every
-// answer needs it, the shortest too.
+// extend moves the deadline. Every answer needs one, the shortest too; net/http takes it away after the request.
 func (w *response) extend() {
 	if now := time.Now(); now.Sub(w.set) > w.idle/8 {
 		w.set = now
