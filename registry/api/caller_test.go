@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -119,6 +120,12 @@ func (c *caller) send(s step) answer {
 // roundTrip sends a request in good HTTP.
 func (c *caller) roundTrip(server *httptest.Server, r request, body io.Reader) answer {
 	c.t.Helper()
+	return c.roundTripUntil(c.t.Context(), server, r, body)
+}
+
+// roundTripUntil is roundTrip for a client that may leave.
+func (c *caller) roundTripUntil(ctx context.Context, server *httptest.Server, r request, body io.Reader) answer {
+	c.t.Helper()
 	u, err := url.Parse(r.target)
 	if err != nil {
 		c.t.Fatal(err)
@@ -128,7 +135,7 @@ func (c *caller) roundTrip(server *httptest.Server, r request, body io.Reader) a
 		c.t.Fatal(err)
 	}
 	u.Scheme, u.Host = target.Scheme, target.Host
-	req, err := http.NewRequestWithContext(c.t.Context(), r.method, "http://placeholder/", body)
+	req, err := http.NewRequestWithContext(ctx, r.method, "http://placeholder/", body)
 	if err != nil {
 		c.t.Fatal(err)
 	}

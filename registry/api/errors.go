@@ -103,6 +103,8 @@ func explain(err error) (int, []errorLine) {
 		return status, []errorLine{{Code: code, Message: message}}
 	}
 	switch {
+	case errors.Is(err, drivers.ErrCorrupt): // before those that tell a client what is wrong with its request: here it is the store
+		return say(http.StatusInternalServerError, unknown, "what the registry's store holds for this is damaged; its operator has to look")
 	case errors.As(err, &many) && len(many) > 0:
 		lines := make([]errorLine, len(many))
 		for i, e := range many {
@@ -125,8 +127,6 @@ func explain(err error) (int, []errorLine) {
 		return say(http.StatusServiceUnavailable, unavailable, "the registry's store is busy or out of reach; try again")
 	case errors.Is(err, drivers.ErrDenied):
 		return say(http.StatusInternalServerError, unknown, "the registry's store refuses the registry permission; its operator has to look")
-	case errors.Is(err, drivers.ErrCorrupt):
-		return say(http.StatusInternalServerError, unknown, "what the registry's store holds for this is damaged; its operator has to look")
 	case errors.Is(err, context.Canceled):
 		return say(statusClientGone, unknown, "the client has gone")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -24,8 +24,8 @@ type site struct {
 	servers []*httptest.Server
 }
 
-func newSite(t *testing.T, m mode, open func(*testing.T) drivers.Driver, o options) *site {
-	s := &site{t: t, mode: m, driver: open(t), options: o, client: &http.Transport{
+func newSite(t *testing.T, m mode, o options) *site {
+	s := &site{t: t, mode: m, driver: o.open(t), options: o, client: &http.Transport{
 		DisableCompression: true, ExpectContinueTimeout: time.Minute, MaxIdleConnsPerHost: 32,
 	}}
 	t.Cleanup(s.client.CloseIdleConnections)

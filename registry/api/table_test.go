@@ -35,7 +35,9 @@ type options struct {
 	registry registry.Options
 	api      api.Options
 	wrap     func(drivers.Driver) drivers.Driver
-	clock    *clock // of the registry; nil if it is not moved
+	open     func(*testing.T) drivers.Driver // makes the store
+	clock    *clock                          // of the registry; nil if it is not moved
+	faults   *faults                         // of the store; nil if it has none
 }
 
 // steps are sent one after the other.
@@ -80,26 +82,34 @@ const (
 
 // runTable runs all rows over stores that open makes.
 func runTable(t *testing.T, m mode, open func(*testing.T) drivers.Driver) {
-	shared := newSite(t, m, open, options{})
+	shared := newSite(t, m, options{open: open})
 	for _, r := range table() {
 		if r.alone && m != one {
 			continue
 		}
-		t.Run(r.from+": "+r.name, func(t *testing.T) {
-			s := shared.in(t)
-			if r.with != nil {
-				var o options
-				r.with(&o)
-				s = newSite(t, m, open, o)
-			}
-			c := s.caller(t)
-			c.all(r.steps)
-			if r.run != nil {
-				r.run(c)
-			}
-		})
+		t.Run(r.from+": "+r.name, func(t *testing.T) { r.play(t, m, shared) })
 	}
 	checkStore(t, shared.driver)
+}
+
+// play sends the requests of a row, to shared unless it has options.
+func (r row) play(t *testing.T, m mode, shared *site) {
+	var s *site
+	if r.with == nil {
+		s = shared.in(t)
+	} else {
+		var o options
+		if shared != nil {
+			o.open = shared.options.open
+		}
+		r.with(&o)
+		s = newSite(t, m, o)
+	}
+	c := s.caller(t)
+	c.all(r.steps)
+	if r.run != nil {
+		r.run(c)
+	}
 }
 
 // openMemory makes a store that fails the test when bytes of a blob change.
@@ -128,7 +138,7 @@ func TestTableIsComplete(t *testing.T) {
 	const least = 250
 	names, said := map[string]bool{}, map[string]string{}
 	requests := 0
-	for _, r := range table() {
+	for _, r := range append(table(), faultRows()...) {
 		name := r.from + ": " + r.name
 		if names[name] {
 			t.Errorf("two rows are named %q", name)
