@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
 // TestCalls counts the requests of every method on the wire.
@@ -112,7 +113,7 @@ func TestCallsOfPages(t *testing.T) {
 
 // TestCallsOfWriter counts the requests of streams of all kinds.
 func TestCallsOfWriter(t *testing.T) {
-	const part = minPart
+	const part = parts.MinPart
 	d, p := openProxied(t, func(c *Config) { c.PartSize = part })
 	ctx := t.Context()
 	for _, test := range []struct {

@@ -12,15 +12,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/longshore-registry/longshore/drivers"
-)
-
-// Limits of S3's multipart uploads:
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-const (
-	minPart   = 5 << 20 // of every part but the last
-	maxPart   = 5 << 30
-	maxNumber = 10_000
-	maxObject = 5 << 40
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
 // Config says where the store is and how it is used. [Defaults] fills in what can be.
@@ -108,10 +100,10 @@ func (c Config) Validate() error {
 	default:
 		bad("addressing", "%q is none of auto, path, virtual", c.Addressing)
 	}
-	if _, err := parseSum(c.Checksums); err != nil {
+	if _, err := parts.ParseSum(c.Checksums); err != nil {
 		bad("checksums", "%w", err)
 	}
-	if c.PartSize < minPart || c.PartSize > maxPart {
+	if c.PartSize < parts.MinPart || c.PartSize > parts.MaxPart {
 		bad("part_size", "%d bytes; S3 takes 5 MiB to 5 GiB", c.PartSize)
 	}
 	if c.Memory < c.PartSize {

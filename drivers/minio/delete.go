@@ -26,7 +26,7 @@ func (d *Driver) Delete(ctx context.Context, keys ...string) error {
 		slices.Sort(full)
 		full = slices.Compact(full)
 	}
-	for batch := range slices.Chunk(full, pageSize) {
+	for batch := range slices.Chunk(full, maxDelete) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -39,6 +39,9 @@ func (d *Driver) Delete(ctx context.Context, keys ...string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// maxDelete is how many keys S3 takes in one request.
+const maxDelete = 1000
 
 // remove removes up to 1,000 objects and returns those that are left, each with the reason.
 func (d *Driver) remove(ctx context.Context, batch []string) map[string]error {

@@ -2,17 +2,14 @@ package minio
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // Codes that minio-go has no constants for, from MinIO's cmd/api-errors.go and
@@ -46,7 +43,7 @@ func kindOf(err error) error {
 	var resp minio.ErrorResponse
 	if !errors.As(err, &resp) {
 		// No answer, or none that can be read. A certificate that is not trusted stays so.
-		if permanent(err) {
+		if wire.Permanent(err) {
 			return nil
 		}
 		return drivers.ErrThrottled
@@ -103,7 +100,7 @@ func transient(resp minio.ErrorResponse) bool {
 func retryable(err error) bool {
 	var resp minio.ErrorResponse
 	if !errors.As(err, &resp) {
-		return !permanent(err)
+		return !wire.Permanent(err)
 	}
 	switch resp.Code {
 	case codeChecksumMismatch, minio.BadDigest, minio.XAmzContentSHA256Mismatch:
@@ -112,45 +109,9 @@ func retryable(err error) bool {
 	return transient(resp)
 }
 
-// permanent reports whether a failure below HTTP will be the same the next time.
-func permanent(err error) bool {
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var certificate x509.CertificateInvalidError
-	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &certificate) ||
-		strings.Contains(err.Error(), plainAnswer)
-}
-
-// plainAnswer is what net/http says when a TLS client meets a plain server.
-const plainAnswer = "server gave HTTP response to HTTPS client"
-
-// try calls f until it succeeds, fails for good, or has been called d.attempts times, and returns how
-// often it was called. A ctx that ends is returned as its own error.
+// try is wire.Try with the driver's number of attempts. minio-go itself also waits up to 200 ms.
 func (d *Driver) try(ctx context.Context, f func() error) (calls int, err error) {
-	for calls = 1; ; calls++ {
-		if ctx.Err() != nil {
-			return calls, ctx.Err()
-		}
-		err = f()
-		if err == nil {
-			return calls, nil
-		}
-		if ctx.Err() != nil {
-			return calls, ctx.Err()
-		}
-		if calls == d.attempts || !retryable(err) {
-			return calls, err
-		}
-		// 25 to 50 ms, 50 to 100 ms, … 1 to 2 s, and up to 200 ms in minio-go.
-		wait := min(50*time.Millisecond<<(calls-1), 2*time.Second)
-		timer := time.NewTimer(wait/2 + rand.N(wait/2))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return calls, ctx.Err()
-		}
-	}
+	return wire.Try(ctx, d.attempts, retryable, f)
 }
 
 // fail is the error that a method returns: nil for nil, the context's own if that has ended, else

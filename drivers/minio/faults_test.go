@@ -14,11 +14,12 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
 // TestFaultsThatPass makes one or two requests of a kind fail: no caller sees anything of it.
 func TestFaultsThatPass(t *testing.T) {
-	big := pattern(1, 2*minPart+100)
+	big := pattern(1, 2*parts.MinPart+100)
 	for _, kind := range []string{"PUT", "GET", "HEAD", "List", "DELETE", "DeleteMany", "Create", "Part", "Complete", "Abort", "ListParts"} {
 		for name, what := range map[string]fault{
 			"503": slowDown, "reset": reset, "lost": loseReply, "lost, 503": lose503, "damaged": damage, "200 with error": badOK,
@@ -30,7 +31,7 @@ func TestFaultsThatPass(t *testing.T) {
 				continue // the only one that is known to answer so
 			}
 			t.Run(kind+"/"+name, func(t *testing.T) {
-				d, p := openProxied(t, func(c *Config) { c.PartSize = minPart })
+				d, p := openProxied(t, func(c *Config) { c.PartSize = parts.MinPart })
 				p.times(2, kind, what)
 				ctx := soon(t)
 				if err := errors.Join(d.Put(ctx, "f/a", []byte("a")), d.Put(ctx, "f/b", []byte("b"))); err != nil {
@@ -56,7 +57,7 @@ func TestFaultsThatPass(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := w.Write(big[:minPart+1]); err != nil {
+				if _, err := w.Write(big[:parts.MinPart+1]); err != nil {
 					t.Fatal(err)
 				}
 				state, err := w.Suspend(ctx)
@@ -66,7 +67,7 @@ func TestFaultsThatPass(t *testing.T) {
 				if w, err = d.Resume(ctx, "f/big", state); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := w.Write(big[minPart+1:]); err != nil {
+				if _, err := w.Write(big[parts.MinPart+1:]); err != nil {
 					t.Fatal(err)
 				}
 				if err := w.Commit(ctx); err != nil {
@@ -188,8 +189,8 @@ func TestConditionalPutKnowsOthers(t *testing.T) {
 
 // TestCompleteKnowsItsOwn loses the answer of the request that made the object.
 func TestCompleteKnowsItsOwn(t *testing.T) {
-	d, p := openProxied(t, func(c *Config) { c.PartSize = minPart })
-	body := pattern(1, minPart+1)
+	d, p := openProxied(t, func(c *Config) { c.PartSize = parts.MinPart })
+	body := pattern(1, parts.MinPart+1)
 	w, err := d.Writer(t.Context(), "f/o", -1)
 	if err != nil {
 		t.Fatal(err)
@@ -298,13 +299,13 @@ func TestSilentStore(t *testing.T) {
 // TestCancelLeavesNothing looks at the store's own list of uploads.
 func TestCancelLeavesNothing(t *testing.T) {
 	c := newConfig(t)
-	c.PartSize = minPart
+	c.PartSize = parts.MinPart
 	d := open(t, c)
 	w, err := d.Writer(t.Context(), "f/o", -1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write(pattern(1, 5*minPart)); err != nil {
+	if _, err := w.Write(pattern(1, 5*parts.MinPart)); err != nil {
 		t.Fatal(err)
 	}
 	uploads := func() int {
@@ -324,8 +325,8 @@ func TestCancelLeavesNothing(t *testing.T) {
 	if uploads() != 0 {
 		t.Errorf("%d uploads are left", uploads())
 	}
-	if d.pool.used != 0 {
-		t.Errorf("%d bytes of buffers are left", d.pool.used)
+	if used, _ := d.streams.Pool.Used(); used != 0 {
+		t.Errorf("%d bytes of buffers are left", used)
 	}
 }
 

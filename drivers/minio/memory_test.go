@@ -12,12 +12,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
 // TestMemoryOf64Writers writes 64 objects of 20 MiB at once through 24 MiB of buffers.
 func TestMemoryOf64Writers(t *testing.T) {
 	c := newConfig(t)
-	c.PartSize, c.Memory = minPart, 24<<20
+	c.PartSize, c.Memory = parts.MinPart, 24<<20
 	d := open(t, c)
 	body := pattern(1, 20<<20+1)
 	var before runtime.MemStats
@@ -64,8 +66,8 @@ func TestMemoryOf64Writers(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	if d.pool.peak > c.Memory || d.pool.used != 0 {
-		t.Errorf("the pool took %d bytes, %d are still in use; the limit is %d", d.pool.peak, d.pool.used, c.Memory)
+	if used, peak := d.streams.Pool.Used(); peak > c.Memory || used != 0 {
+		t.Errorf("the pool took %d bytes, %d are still in use; the limit is %d", peak, used, c.Memory)
 	}
 	// Beside the pool there are connections, and buffers of other lengths that the collector has
 	// not got round to. Without a bound it would be 320 MiB for the parts alone.

@@ -19,7 +19,6 @@ package minio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -27,6 +26,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // name is how the driver calls itself in errors.
@@ -40,10 +41,8 @@ type Driver struct {
 	host      string
 	bucket    string
 	prefix    string // "" or with a slash at its end
-	partSize  int64
-	sum       sum
 	attempts  int
-	pool      *pool
+	streams   parts.Streams
 	transport *http.Transport
 }
 
@@ -60,16 +59,17 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(c)
+	transport, err := wire.NewTransport(wire.TLS{CAFile: c.CAFile, SkipVerify: c.InsecureVerify}, c.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{
-		bucket: c.Bucket, prefix: c.folder(), partSize: c.PartSize, attempts: c.Attempts,
-		pool: newPool(c.Memory), transport: transport,
-	}
-	if d.sum, err = parseSum(c.Checksums); err != nil {
+	sum, err := parts.ParseSum(c.Checksums)
+	if err != nil {
 		return nil, err
+	}
+	d := &Driver{bucket: c.Bucket, prefix: c.folder(), attempts: c.Attempts, transport: transport}
+	d.streams = parts.Streams{
+		Store: store{d}, Driver: name, Bucket: c.Bucket, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: sum,
 	}
 	var tripper http.RoundTripper = transport
 	if c.Transport != nil {
@@ -136,6 +136,3 @@ func (d *Driver) full(op, key string) (string, error) {
 	}
 	return d.prefix + key, nil
 }
-
-// errEnded is said of a Writer that is used after Suspend, Commit or Cancel.
-var errEnded = errors.New("the writer has ended")

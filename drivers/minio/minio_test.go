@@ -10,6 +10,7 @@ import (
 
 	"github.com/longshore-registry/longshore/conformance"
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 	"github.com/longshore-registry/longshore/internal/miniotest"
 )
 
@@ -59,7 +60,7 @@ func TestConformance(t *testing.T) {
 		"with a prefix, little memory and signed bodies": func(c *Config) {
 			c.Prefix, c.Checksums = "/some/folder/", "sha256"
 			// Three buffers: one Writer of a test may wait for another of the same goroutine.
-			c.PartSize, c.Memory = minPart, 3*minPart
+			c.PartSize, c.Memory = parts.MinPart, 3*parts.MinPart
 		},
 	} {
 		suite := conformance.Config{}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // check asks whether the bucket is there and makes it if create is true. The error begins with the
@@ -109,7 +111,7 @@ func (d *Driver) explainNetwork(err error) error {
 	var host x509.HostnameError
 	var certificate x509.CertificateInvalidError
 	switch text := err.Error(); {
-	case strings.Contains(text, plainAnswer):
+	case strings.Contains(text, wire.PlainAnswer):
 		return fmt.Errorf("secure: the store at %s speaks plain HTTP; let the endpoint begin with http://, or set secure: false", d.host)
 	case errors.As(err, &authority):
 		return fmt.Errorf("ca_file: the certificate of %s is signed by nobody that this machine trusts; name the file of its CA: %w", d.host, err)

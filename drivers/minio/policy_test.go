@@ -11,6 +11,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
 // TestPolicy does everything with temporary credentials that have the rights in docs/minio.md
@@ -26,7 +27,7 @@ func TestPolicy(t *testing.T) {
 		t.Fatal("docs/minio.md shows no policy")
 	}
 	c := newConfig(t)
-	c.PartSize = minPart
+	c.PartSize = parts.MinPart
 	root := open(t, c)
 	if err := root.Put(t.Context(), "a/old", []byte("old")); err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func TestPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write(pattern(1, minPart+1)); err != nil {
+		if _, err := w.Write(pattern(1, parts.MinPart+1)); err != nil {
 			t.Fatal(err)
 		}
 		state, err := w.Suspend(ctx)

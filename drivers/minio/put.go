@@ -4,14 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"net/http"
-	"strings"
-	"sync"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // Put is one PUT.
@@ -56,7 +55,7 @@ func (d *Driver) PutIfMatch(ctx context.Context, key string, body []byte, etag s
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if !isETag(etag) {
+	if !parts.IsETag(etag) {
 		return wrap(op, key, drivers.ErrPrecondition, errors.New("no object has such an ETag"))
 	}
 	var opts minio.PutObjectOptions
@@ -66,12 +65,6 @@ func (d *Driver) PutIfMatch(ctx context.Context, key string, body []byte, etag s
 		return wrap(op, key, drivers.ErrPrecondition, err)
 	}
 	return fail(ctx, op, key, err)
-}
-
-// isETag reports whether s can stand between the quotes of a header without meaning something else.
-func isETag(s string) bool {
-	bad := func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '*' || r == ',' }
-	return s != "" && !strings.ContainsFunc(s, bad)
 }
 
 // markKey is the metadata under which a conditional PUT knows its object again.
@@ -105,50 +98,18 @@ func (d *Driver) putIf(ctx context.Context, full string, body []byte, opts minio
 
 // put sends body as the object full, and returns how often it was sent.
 func (d *Driver) put(ctx context.Context, full string, body []byte, opts minio.PutObjectOptions) (calls int, err error) {
-	s := d.sum.of(body)
+	sums := d.streams.Sum.Of(body)
 	opts.DisableContentSha256 = true // of the body; the headers are signed
 	if opts.UserMetadata == nil {
 		opts.UserMetadata = make(map[string]string, 1)
 	}
-	for k, v := range s.header {
-		opts.UserMetadata[k] = v
+	if sums.CRC32C != "" {
+		opts.UserMetadata[headerCRC32C] = sums.CRC32C
 	}
 	return d.try(ctx, func() error {
-		lent := lend(body)
-		defer lent.takeBack()
-		_, err := d.core.PutObject(ctx, d.bucket, full, lent, int64(len(body)), s.md5, s.sha256, opts)
+		lent := wire.Lend(body)
+		defer lent.TakeBack()
+		_, err := d.core.PutObject(ctx, d.bucket, full, lent, int64(len(body)), sums.MD5, sums.SHA256, opts)
 		return err
 	})
-}
-
-// lent is a body that can be taken back. net/http may read a request's body for a while after the answer
-// is there or the context has ended (see http.RoundTripper); by then the bytes may be another's.
-type lent struct {
-	mu   sync.Mutex
-	left []byte
-	gone bool
-}
-
-func lend(body []byte) *lent { return &lent{left: body} }
-
-// Read fails once the body was taken back.
-func (l *lent) Read(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gone {
-		return 0, errors.New("the request is over")
-	}
-	if len(l.left) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, l.left)
-	l.left = l.left[n:]
-	return n, nil
-}
-
-// takeBack returns when nothing reads the body any more.
-func (l *lent) takeBack() {
-	l.mu.Lock()
-	l.gone, l.left = true, nil
-	l.mu.Unlock()
 }

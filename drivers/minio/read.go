@@ -3,17 +3,15 @@ package minio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"math"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // maxTTL is the longest life of a signed URL:
@@ -37,11 +35,8 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 		return http.NoBody, info, err
 	}
 	var opts minio.GetObjectOptions
-	switch {
-	case length > 0 && offset <= math.MaxInt64-length:
-		opts.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
-	case offset > 0:
-		opts.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	if asked := wire.RangeHeader(offset, length); asked != "" {
+		opts.Set("Range", asked)
 	}
 	var body io.ReadCloser
 	var object minio.ObjectInfo
@@ -60,10 +55,10 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 	if err != nil {
 		return nil, drivers.Info{}, fail(ctx, op, key, err)
 	}
-	r := &objectBody{ReadCloser: body, ctx: ctx, key: key, left: object.Size}
+	r := &wire.Body{ReadCloser: body, Left: object.Size, Fail: func(err error) error { return fail(ctx, op, key, err) }}
 	info := infoOf(object)
 	if opts.Header().Get("Range") != "" {
-		if info.Size, err = rangeTotal(header, offset, object.Size); err != nil {
+		if info.Size, err = wire.RangeTotal(header.Get("Content-Range"), offset, object.Size); err != nil {
 			_ = body.Close() // the answer is of no use
 			return nil, drivers.Info{}, wrap(op, key, nil, err)
 		}
@@ -73,40 +68,6 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 		return nil, drivers.Info{}, wrap(op, key, nil, errors.New("the answer has no Content-Length or no ETag"))
 	}
 	return r, info, nil
-}
-
-// rangeTotal returns the size of the whole object from the answer to a request for bytes from offset.
-func rangeTotal(header http.Header, offset, length int64) (int64, error) {
-	text := header.Get("Content-Range")
-	rest, found := strings.CutPrefix(text, fmt.Sprintf("bytes %d-%d/", offset, offset+length-1))
-	total, err := strconv.ParseInt(rest, 10, 64)
-	if !found || err != nil || total < offset+length {
-		return 0, fmt.Errorf("asked for bytes from %d, the answer has %d bytes and the Content-Range %q", offset, length, text)
-	}
-	return total, nil
-}
-
-// objectBody is an object's bytes on their way.
-type objectBody struct {
-	io.ReadCloser
-	ctx  context.Context
-	key  string
-	left int64
-}
-
-// Read ends with io.EOF only after the last byte.
-func (b *objectBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	switch {
-	case err == nil:
-		return n, nil
-	case errors.Is(err, io.EOF) && b.left == 0:
-		return n, io.EOF
-	case errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
-	}
-	return n, fail(b.ctx, "reader", b.key, err)
 }
 
 // Stat is one HEAD.
@@ -136,7 +97,7 @@ func (d *Driver) head(ctx context.Context, full string) (object minio.ObjectInfo
 
 // infoOf drops the fractions of seconds that only listings have, so that all methods agree.
 func infoOf(o minio.ObjectInfo) drivers.Info {
-	return drivers.Info{Size: o.Size, ETag: strings.Trim(o.ETag, `"`), ModTime: o.LastModified.Truncate(time.Second)}
+	return drivers.Info{Size: o.Size, ETag: parts.TrimETag(o.ETag), ModTime: o.LastModified.Truncate(time.Second)}
 }
 
 // SignURL makes no request. The URL is one of the public endpoint, good for GET alone. ttl is cut to

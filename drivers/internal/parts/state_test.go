@@ -1,20 +1,21 @@
-package minio
+package parts
 
 import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"reflect"
+	"strings"
 	"testing"
 )
 
 func sampleState() state {
 	return state{
-		sum: sumCRC32C, partSize: 8 << 20, upload: "an-upload", mark: "0123456789abcdef0123456789abcdef",
-		parts: []part{
-			{number: 2, size: 8 << 20, etag: "00000000000000000000000000000000", crc: 1},
-			{number: 3, size: 5 << 20, etag: "not an MD5", crc: 0xffffffff},
-			{number: 10_000, size: 1, etag: "ABCDEF00000000000000000000000000"},
+		sum: SumCRC32C, partSize: 8 << 20, upload: "an-upload", mark: "0123456789abcdef0123456789abcdef",
+		parts: []Part{
+			{Number: 2, Size: 8 << 20, ETag: "00000000000000000000000000000000", CRC: 1},
+			{Number: 3, Size: 5 << 20, ETag: "not an MD5", CRC: 0xffffffff},
+			{Number: 10_000, Size: 1, ETag: "ABCDEF00000000000000000000000000"},
 		},
 		tail: []byte("the tail"),
 	}
@@ -24,8 +25,8 @@ func TestStateComesBack(t *testing.T) {
 	object := objectID("bucket", "a/b")
 	for name, want := range map[string]state{
 		"full":     sampleState(),
-		"no parts": {sum: sumNone, partSize: minPart, upload: "u", tail: []byte("x")},
-		"no tail":  {sum: sumSHA256, partSize: maxPart, upload: "u", parts: sampleState().parts, tail: []byte{}},
+		"no parts": {sum: SumNone, partSize: MinPart, upload: "u", tail: []byte("x")},
+		"no tail":  {sum: SumSHA256, partSize: MaxPart, upload: "u", parts: sampleState().parts, tail: []byte{}},
 	} {
 		got, err := decodeState(want.encode(object), object)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -35,9 +36,9 @@ func TestStateComesBack(t *testing.T) {
 }
 
 func TestStateIsSmall(t *testing.T) {
-	s := state{sum: sumCRC32C, partSize: 8 << 20, upload: string(pattern(1, 124)), mark: sampleState().mark}
+	s := state{sum: SumCRC32C, partSize: 8 << 20, upload: strings.Repeat("u", 124), mark: sampleState().mark}
 	for i := range 12 {
-		s.parts = append(s.parts, part{number: i + 2, size: 8 << 20, etag: sampleState().mark, crc: 1 << 30})
+		s.parts = append(s.parts, Part{Number: i + 2, Size: 8 << 20, ETag: sampleState().mark, CRC: 1 << 30})
 	}
 	if n := len(s.encode(objectID("bucket", "a/b"))); n > 500 {
 		t.Errorf("the state of 12 parts has %d bytes", n)

@@ -1,4 +1,4 @@
-package minio
+package parts
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 // smallest is the size of the smallest buffers: less would save nothing beside a connection's own.
 const smallest = 64 << 10
 
-// pool hands out the buffers in which bodies wait to be sent. All that it has handed out and all
+// Pool hands out the buffers in which bodies wait to be sent. All that it has handed out and all
 // that it keeps for the next together never exceed its limit. Who comes first is served first,
 // so a large wish is not starved by small ones.
-type pool struct {
+type Pool struct {
 	limit int64
 	turn  *semaphore.Weighted
 
@@ -24,14 +24,15 @@ type pool struct {
 	peak int64            // the highest used + kept there was
 }
 
-func newPool(limit int64) *pool {
-	return &pool{limit: limit, turn: semaphore.NewWeighted(limit), free: make(map[int][][]byte)}
+// NewPool returns a pool of at most limit bytes.
+func NewPool(limit int64) *Pool {
+	return &Pool{limit: limit, turn: semaphore.NewWeighted(limit), free: make(map[int][][]byte)}
 }
 
-// get returns a buffer of at least size bytes as soon as there is room, or the error of ctx. A buffer
+// Get returns a buffer of at least size bytes as soon as there is room, or the error of ctx. A buffer
 // larger than the whole pool is handed out once all others are back: only the parts of objects beyond
 // 100 GB are that large.
-func (p *pool) get(ctx context.Context, size int64) ([]byte, error) {
+func (p *Pool) Get(ctx context.Context, size int64) ([]byte, error) {
 	n := class(size)
 	if n > p.limit {
 		n = max(size, p.limit)
@@ -61,8 +62,8 @@ func (p *pool) get(ctx context.Context, size int64) ([]byte, error) {
 	return make([]byte, n), nil
 }
 
-// put takes back a buffer that get returned.
-func (p *pool) put(buf []byte) {
+// Put takes back a buffer that Get returned.
+func (p *Pool) Put(buf []byte) {
 	n := int64(len(buf))
 	p.mu.Lock()
 	p.used -= n
@@ -72,6 +73,13 @@ func (p *pool) put(buf []byte) {
 	}
 	p.mu.Unlock()
 	p.turn.Release(min(n, p.limit))
+}
+
+// Used is how many bytes are handed out now; peak is the most that the pool ever took, with those it kept.
+func (p *Pool) Used() (now, peak int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used, p.peak
 }
 
 // class is the length of the buffer for size bytes: few different lengths, so that buffers are used

@@ -1,4 +1,4 @@
-package minio
+package parts
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 
 func TestPoolStaysBelowItsLimit(t *testing.T) {
 	const limit = 1 << 20
-	p := newPool(limit)
+	p := NewPool(limit)
 	sizes := []int64{1, 100_000, 64 << 10, 200_000, 700_000, limit, 64<<10 + 1}
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
 			for j := range 20 {
 				size := sizes[(i+j)%len(sizes)]
-				buf, err := p.get(t.Context(), size)
+				buf, err := p.Get(t.Context(), size)
 				if err != nil {
 					t.Error(err)
 					return
@@ -27,7 +27,7 @@ func TestPoolStaysBelowItsLimit(t *testing.T) {
 					t.Errorf("asked for %d bytes, got %d", size, len(buf))
 				}
 				buf[0], buf[len(buf)-1] = 1, 1
-				p.put(buf)
+				p.Put(buf)
 			}
 		})
 	}
@@ -39,8 +39,8 @@ func TestPoolStaysBelowItsLimit(t *testing.T) {
 
 func TestPoolServesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(1 << 20)
-		held, err := p.get(t.Context(), 1<<20)
+		p := NewPool(1 << 20)
+		held, err := p.Get(t.Context(), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestPoolServesInOrder(t *testing.T) {
 		want := []int64{1 << 20, 512 << 10, 1 << 20, 64 << 10}
 		for _, size := range want {
 			go func() {
-				buf, err := p.get(t.Context(), size)
+				buf, err := p.Get(t.Context(), size)
 				if err != nil {
 					t.Error(err)
 					return
@@ -58,11 +58,11 @@ func TestPoolServesInOrder(t *testing.T) {
 				mu.Lock()
 				order = append(order, size)
 				mu.Unlock()
-				p.put(buf)
+				p.Put(buf)
 			}()
 			synctest.Wait()
 		}
-		p.put(held)
+		p.Put(held)
 		synctest.Wait()
 		if !slices.Equal(order, want) {
 			t.Errorf("served %v, want %v", order, want)
@@ -72,15 +72,15 @@ func TestPoolServesInOrder(t *testing.T) {
 
 func TestPoolStopsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(1 << 20)
-		held, err := p.get(t.Context(), 1<<20)
+		p := NewPool(1 << 20)
+		held, err := p.Get(t.Context(), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			_, err := p.get(ctx, 1)
+			_, err := p.Get(ctx, 1)
 			done <- err
 		}()
 		synctest.Wait()
@@ -88,17 +88,17 @@ func TestPoolStopsWithTheContext(t *testing.T) {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want %v", err, context.Canceled)
 		}
-		p.put(held)
+		p.Put(held)
 	})
 }
 
 func TestPoolGivesWhatIsLargerThanItself(t *testing.T) {
-	p := newPool(1 << 20)
-	buf, err := p.get(t.Context(), 3<<20)
+	p := NewPool(1 << 20)
+	buf, err := p.Get(t.Context(), 3<<20)
 	if err != nil || len(buf) != 3<<20 {
 		t.Fatalf("got %d bytes, %v", len(buf), err)
 	}
-	p.put(buf)
+	p.Put(buf)
 	if p.used != 0 || p.kept != 0 {
 		t.Errorf("used %d, kept %d bytes", p.used, p.kept)
 	}

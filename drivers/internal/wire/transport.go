@@ -1,4 +1,5 @@
-package minio
+// Package wire is what drivers of stores that speak HTTP have in common below their SDK: connections, attempts, bodies.
+package wire
 
 import (
 	"context"
@@ -11,33 +12,38 @@ import (
 	"time"
 )
 
-// newTransport makes the connections to the store.
-func newTransport(c Config) (*http.Transport, error) {
+// TLS says whose certificates are taken.
+type TLS struct {
+	CAFile     string // PEM, beside the system's; "": none
+	SkipVerify bool   // any
+}
+
+// NewTransport makes the connections to a store, which may be silent for as long as timeout in the middle of a request. The error
+// of a bad CAFile begins with "ca_file: ".
+func NewTransport(t TLS, timeout time.Duration) (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	t := &http.Transport{
+	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}
-			return &watched{Conn: conn, timeout: c.Timeout}, nil
+			return &watched{Conn: conn, timeout: timeout}, nil
 		},
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: c.Timeout,
+		ResponseHeaderTimeout: timeout,
 		// A thousand pulls that end together should not close 900 connections that the next
 		// thousand needs again: the default of 2 does, and each costs a handshake.
 		MaxIdleConnsPerHost: 256,
 		// Before watched ends them.
-		IdleConnTimeout: c.Timeout * 3 / 4,
+		IdleConnTimeout: timeout * 3 / 4,
 		// Otherwise the bytes of an object with Content-Encoding gzip would change on the way.
 		DisableCompression: true,
-		ReadBufferSize:     64 << 10,
-		WriteBufferSize:    64 << 10,
-		TLSClientConfig:    &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.InsecureVerify},
+		TLSClientConfig:    &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.SkipVerify},
 	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("ca_file: %w", err)
 		}
@@ -46,11 +52,11 @@ func newTransport(c Config) (*http.Transport, error) {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form", c.CAFile)
+			return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form", t.CAFile)
 		}
-		t.TLSClientConfig.RootCAs = pool
+		transport.TLSClientConfig.RootCAs = pool
 	}
-	return t, nil
+	return transport, nil
 }
 
 // watched is a connection that fails when nothing moves on it for a while. A store that died
@@ -76,30 +82,4 @@ func (w *watched) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return w.Conn.Write(p)
-}
-
-// bound sends requests with the context of its maker: minio-go's Core.ListObjectsV2 has none.
-type bound struct {
-	ctx  context.Context
-	next http.RoundTripper
-}
-
-// RoundTrip is next's, in bound's context.
-func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
-	return b.next.RoundTrip(r.WithContext(b.ctx))
-}
-
-// tap keeps what the last answer said about the server, for messages at start.
-type tap struct {
-	next   http.RoundTripper
-	header http.Header // of the last answer; nil if there was none
-}
-
-// RoundTrip is next's.
-func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.next.RoundTrip(r)
-	if err == nil {
-		t.header = resp.Header
-	}
-	return resp, err
 }

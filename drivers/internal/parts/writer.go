@@ -1,4 +1,4 @@
-package minio
+package parts
 
 import (
 	"context"
@@ -8,77 +8,69 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/minio/minio-go/v7"
-
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// Writer makes no request before its first part is full. Parts go up in parallel while the next one
-// fills, as many as there are buffers free. A Writer that has less than a buffer's worth of bytes, and
-// of known size, takes no more memory than these.
+// Writer is part of drivers.Driver, for the object that has the name full in the store. It makes no request before its
+// first part is full. Parts go up in parallel while the next one fills, as many as there are buffers free. A Writer that has less than
+// a buffer's worth of bytes, and of known size, takes no more memory than these.
 //
 // Without a known size, parts double in size after every thousand, so that 9,999 of them hold
 // more than S3's 5 TiB; with one, all parts have the size that is needed. A part that is larger than
 // all the memory for buffers is sent alone.
-func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Writer, error) {
+func (s *Streams) Writer(ctx context.Context, key, full string, size int64) (drivers.Writer, error) {
 	const op = "writer"
-	full, err := d.full(op, key)
-	if err != nil {
-		return nil, err
-	}
-	if size > maxObject {
-		return nil, invalid(op, key, "%d bytes are more than S3's 5 TiB", size)
+	if size > MaxObject {
+		return nil, s.invalid(op, key, "%d bytes are more than S3's 5 TiB", size)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	w := d.newWriter(ctx, key, full)
+	w := s.newWriter(ctx, key, full)
 	w.hint = max(size, -1)
 	w.partSize = evenPart(w.partSize, size)
 	return w, nil
 }
 
+// errEnded is said of a Writer that is used after Suspend, Commit or Cancel.
+var errEnded = errors.New("the writer has ended")
+
 // evenPart is the size of the parts of an object of a known size. It leaves a thousand numbers
 // for a size that was too low.
 func evenPart(base, size int64) int64 {
 	const mib = 1 << 20
-	if needed := size / (maxNumber - 1000); needed >= base {
+	if needed := size / (MaxNumber - 1000); needed >= base {
 		return (needed/mib + 1) * mib
 	}
 	return base
 }
 
 // grownPart is the size of a part of an object of unknown size.
-func grownPart(base int64, number int) int64 { return min(base<<((number-1)/1000), maxPart) }
+func grownPart(base int64, number int) int64 { return min(base<<((number-1)/1000), MaxPart) }
 
-// Resume makes no request: whether the state is the newest one is asked before the first part is
-// sent, and at Suspend and Commit again.
+// Resume is part of drivers.Driver. It makes no request: whether the state is the newest one is asked before the first
+// part is sent, and at Suspend and Commit again.
 //
 // A stream that was ever suspended has a multipart upload, which ends with its Commit or Cancel; and from the
 // second Suspend on, each leaves a mark there that replaces the one before. So a state is the newest
 // if its upload is there and its mark is the one found.
-func (d *Driver) Resume(ctx context.Context, key string, encoded []byte) (drivers.Writer, error) {
-	const op = "resume"
-	full, err := d.full(op, key)
+func (s *Streams) Resume(ctx context.Context, key, full string, encoded []byte) (drivers.Writer, error) {
+	from, err := decodeState(encoded, objectID(s.Bucket, full))
 	if err != nil {
-		return nil, err
-	}
-	s, err := decodeState(encoded, objectID(d.bucket, full))
-	if err != nil {
-		return nil, invalid(op, key, "%w", err)
+		return nil, s.invalid("resume", key, "%w", err)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	w := d.newWriter(ctx, key, full)
+	w := s.newWriter(ctx, key, full)
 	w.resumed = true
-	w.sum, w.partSize, w.upload, w.mark, w.parts = s.sum, s.partSize, s.upload, s.mark, s.parts
-	w.tail = slices.Clone(s.tail)
-	for _, p := range s.parts {
-		w.size += p.size
-		w.next = p.number + 1
+	w.sum, w.partSize, w.upload, w.mark, w.parts = from.sum, from.partSize, from.upload, from.mark, from.parts
+	w.tail = slices.Clone(from.tail)
+	for _, p := range from.parts {
+		w.size += p.Size
+		w.next = p.Number + 1
 	}
-	w.size += int64(len(s.tail))
+	w.size += int64(len(from.tail))
 	if w.next < 2000 {
 		// Two processes that resumed one state should not write the same number. Only one of them can
 		// complete, since ETags tell their parts apart; but MinIO compares them some milliseconds before it moves
@@ -88,22 +80,22 @@ func (d *Driver) Resume(ctx context.Context, key string, encoded []byte) (driver
 	return w, nil
 }
 
-// markNumber is the part that marks the newest state. It is never in the object. It is the first
+// MarkNumber is the part that marks the newest state. It is never in the object. It is the first
 // because MinIO lists parts after a given number only if that one is there.
-const markNumber = 1
+const MarkNumber = 1
 
 // writer is a drivers.Writer.
 //
 // Bytes go into buf until it is full, and from there into a part that a goroutine sends. Only Write,
 // Suspend, Commit and Cancel, of which one runs at a time, touch what is not below mu.
 type writer struct {
-	d         *Driver
+	s         *Streams
 	parent    context.Context    // as given to Writer
 	ctx       context.Context    // parent, or ended by stop; parts are sent in it
 	stop      context.CancelFunc // when a part failed, and at the end
 	key, full string
 
-	sum      sum
+	sum      Sum
 	partSize int64
 	hint     int64 // bytes in the whole stream, if known, else -1
 	size     int64 // bytes in the stream so far
@@ -122,12 +114,12 @@ type writer struct {
 
 	sending sync.WaitGroup
 	mu      sync.Mutex
-	parts   []part
+	parts   []Part
 	err     error // the first failure; the writer is good for Cancel only
 }
 
-func (d *Driver) newWriter(ctx context.Context, key, full string) *writer {
-	w := &writer{d: d, parent: ctx, key: key, full: full, sum: d.sum, partSize: d.partSize, hint: -1, next: markNumber + 1}
+func (s *Streams) newWriter(ctx context.Context, key, full string) *writer {
+	w := &writer{s: s, parent: ctx, key: key, full: full, sum: s.Sum, partSize: s.PartSize, hint: -1, next: MarkNumber + 1}
 	w.ctx, w.stop = context.WithCancel(ctx)
 	return w
 }
@@ -164,18 +156,18 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // take gets a buffer for the bytes that come next. The writer holds none while it waits.
 func (w *writer) take(ctx context.Context) error {
-	if w.next > maxNumber {
-		return invalid("write", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
+	if w.next > MaxNumber {
+		return w.s.invalid("write", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
 	}
 	size := w.partSize
 	expected := w.hint - w.size + int64(len(w.tail))
 	switch {
 	case w.hint >= 0 && expected > int64(len(w.tail)):
 		size = min(size, expected)
-	default:
+	case !w.s.Equal:
 		size = grownPart(size, w.next)
 	}
-	buf, err := w.d.pool.get(ctx, size)
+	buf, err := w.s.Pool.Get(ctx, size)
 	if err != nil {
 		return err
 	}
@@ -189,7 +181,7 @@ func (w *writer) take(ctx context.Context) error {
 
 // flush sends a full buffer off.
 func (w *writer) flush(ctx context.Context) error {
-	if w.n < minPart {
+	if w.n < w.least() {
 		// The hint was too low. What is there is too small for a part: it goes to the next
 		// buffer, which is not asked for before this one is back. If all writers kept theirs they would
 		// wait for each other.
@@ -211,7 +203,7 @@ func (w *writer) sendRest() {
 	w.buf, w.n, w.room, w.tail = nil, 0, 0, nil
 	w.send(body, func() {
 		if buf != nil {
-			w.d.pool.put(buf)
+			w.s.Pool.Put(buf)
 		}
 	})
 }
@@ -224,10 +216,7 @@ func (w *writer) begin(ctx context.Context) (err error) {
 		}
 		return nil
 	}
-	_, err = w.d.try(ctx, func() (err error) {
-		w.upload, err = w.d.core.NewMultipartUpload(ctx, w.d.bucket, w.full, minio.PutObjectOptions{UserMetadata: w.sum.begin()})
-		return err
-	})
+	w.upload, err = w.s.Store.Begin(ctx, w.full, w.sum)
 	if err == nil && w.upload == "" {
 		err = errors.New("the store began an upload without an id")
 	}
@@ -236,20 +225,13 @@ func (w *writer) begin(ctx context.Context) (err error) {
 
 // check asks whether the state that the writer was resumed from is still the newest.
 func (w *writer) check(ctx context.Context) error {
-	var found minio.ListObjectPartsResult
-	_, err := w.d.try(ctx, func() (err error) {
-		found, err = w.d.core.ListObjectParts(ctx, w.d.bucket, w.full, w.upload, 0, 1)
-		return err
-	})
+	mark, err := w.s.Store.FirstPart(ctx, w.full, w.upload)
 	if err != nil {
 		return err
 	}
-	mark := ""
-	if len(found.ObjectParts) > 0 && found.ObjectParts[0].PartNumber == markNumber {
-		mark = trimETag(found.ObjectParts[0].ETag)
-	}
 	if mark != w.mark {
-		return wrap("resume", w.key, drivers.ErrPrecondition, errors.New("the upload was resumed and suspended again since"))
+		return &drivers.Error{Op: "resume", Driver: w.s.Driver, Key: w.key, Kind: drivers.ErrPrecondition,
+			Err: errors.New("the upload was resumed and suspended again since")}
 	}
 	w.checked = true
 	return nil
@@ -258,41 +240,42 @@ func (w *writer) check(ctx context.Context) error {
 // send sends body as the next part in the background and calls done when it is not needed any more. The
 // first part that fails stops the others.
 func (w *writer) send(body []byte, done func()) {
-	p := part{number: w.next, size: int64(len(body))}
+	p := Part{Number: w.next, Size: int64(len(body))}
 	w.next++
 	w.mu.Lock()
 	i := len(w.parts)
 	w.parts = append(w.parts, p)
 	w.mu.Unlock()
 	w.sending.Go(func() {
-		err := w.d.sendPart(w.ctx, w.full, w.upload, w.sum, body, &p)
+		err := w.sendPart(w.ctx, body, &p)
 		done()
 		w.mu.Lock()
 		w.parts[i] = p
 		w.mu.Unlock()
 		if err != nil {
-			w.setErr(fail(w.parent, "write", w.key, fmt.Errorf("part %d: %w", p.number, err)))
+			w.setErr(w.s.Store.Fail(w.parent, "write", w.key, fmt.Errorf("part %d: %w", p.Number, err)))
 		}
 	})
 }
 
 // sendPart sends one part and sets p's ETag and CRC.
-func (d *Driver) sendPart(ctx context.Context, full, upload string, s sum, body []byte, p *part) error {
-	sums := s.of(body)
-	p.crc = sums.crc
-	_, err := d.try(ctx, func() error {
-		lent := lend(body)
-		defer lent.takeBack()
-		sent, err := d.core.PutObjectPart(ctx, d.bucket, full, upload, p.number, lent, int64(len(body)), minio.PutObjectPartOptions{
-			Md5Base64: sums.md5, Sha256Hex: sums.sha256, CustomHeader: sums.httpHeader(), DisableContentSha256: true,
-		})
-		if err == nil && sent.ETag == "" {
-			err = errors.New("the store gave the part no ETag")
-		}
-		p.etag = trimETag(sent.ETag)
-		return err
-	})
+func (w *writer) sendPart(ctx context.Context, body []byte, p *Part) error {
+	sums := w.sum.Of(body)
+	p.CRC = sums.CRC
+	etag, err := w.s.Store.SendPart(ctx, w.full, w.upload, p.Number, body, sums)
+	if err == nil && etag == "" {
+		err = errors.New("the store gave the part no ETag")
+	}
+	p.ETag = etag
 	return err
+}
+
+// least is the smallest part that can have others after it.
+func (w *writer) least() int {
+	if w.s.Equal {
+		return int(w.partSize)
+	}
+	return MinPart
 }
 
 // wait waits until no part is under way.
@@ -316,7 +299,7 @@ func (w *writer) wait(ctx context.Context) error {
 // usable returns the error of a writer that has ended or failed.
 func (w *writer) usable(op string) error {
 	if w.ended {
-		return invalid(op, w.key, "%w", errEnded)
+		return w.s.invalid(op, w.key, "%w", errEnded)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -342,7 +325,7 @@ func (w *writer) failed(ctx context.Context, op string, err error) error {
 	if w.parent.Err() != nil {
 		ctx = w.parent
 	}
-	err = fail(ctx, op, w.key, err)
+	err = w.s.Store.Fail(ctx, op, w.key, err)
 	w.setErr(err)
 	w.outdated = w.resumed && errors.Is(err, drivers.ErrPrecondition)
 	w.release()
@@ -357,7 +340,7 @@ func (w *writer) failed(ctx context.Context, op string, err error) error {
 // release gives the buffer back.
 func (w *writer) release() {
 	if w.buf != nil {
-		w.d.pool.put(w.buf)
+		w.s.Pool.Put(w.buf)
 		w.buf, w.n, w.room = nil, 0, 0
 	}
 }

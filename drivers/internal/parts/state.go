@@ -1,4 +1,4 @@
-package minio
+package parts
 
 import (
 	"crypto/sha256"
@@ -12,12 +12,12 @@ import (
 // stateVersion is the first byte of every state.
 const stateVersion = 1
 
-// part is one part of a multipart upload. etag is "" until the store has it.
-type part struct {
-	number int
-	size   int64
-	etag   string
-	crc    uint32 // where the upload's sum is crc32c
+// Part is one part of a multipart upload.
+type Part struct {
+	Number int
+	Size   int64  // bytes
+	ETag   string // without quotes; "" until the store has the part
+	CRC    uint32 // CRC32C, where the upload's sum is that
 }
 
 // state is what a suspended Writer becomes. Its bytes are:
@@ -36,11 +36,11 @@ type part struct {
 // An ETag is a zero byte and 16 bytes where it is an MD5, as MinIO's are, else like the upload. Twelve
 // parts take some 500 bytes.
 type state struct {
-	sum      sum
+	sum      Sum
 	partSize int64
 	upload   string
 	mark     string
-	parts    []part
+	parts    []Part
 	tail     []byte
 }
 
@@ -61,11 +61,11 @@ func (s state) encode(object []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.parts)))
 	before := 0
 	for _, p := range s.parts {
-		b = binary.AppendUvarint(b, uint64(p.number-before))
-		b = binary.AppendUvarint(b, uint64(p.size))
-		b = appendETag(b, p.etag)
-		b = binary.BigEndian.AppendUint32(b, p.crc)
-		before = p.number
+		b = binary.AppendUvarint(b, uint64(p.Number-before))
+		b = binary.AppendUvarint(b, uint64(p.Size))
+		b = appendETag(b, p.ETag)
+		b = binary.BigEndian.AppendUint32(b, p.CRC)
+		before = p.Number
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.tail)))
 	b = append(b, s.tail...)
@@ -89,25 +89,25 @@ func decodeState(b, object []byte) (state, error) {
 		return s, errors.New("the state belongs to another object")
 	}
 	r := stateReader{left: body[10:]}
-	s.sum = sum(body[9])
-	s.partSize = int64(r.number(maxPart))
+	s.sum = Sum(body[9])
+	s.partSize = int64(r.number(MaxPart))
 	s.upload = string(r.bytes(1024))
 	s.mark = r.etag()
-	count := r.number(maxNumber)
+	count := r.number(MaxNumber)
 	number := 0
 	for range count {
-		number += int(r.number(maxNumber))
-		p := part{number: number, size: int64(r.number(maxPart)), etag: r.etag()}
+		number += int(r.number(MaxNumber))
+		p := Part{Number: number, Size: int64(r.number(MaxPart)), ETag: r.etag()}
 		if c := r.take(4); c != nil {
-			p.crc = binary.BigEndian.Uint32(c)
+			p.CRC = binary.BigEndian.Uint32(c)
 		}
-		if r.failed || number <= markNumber || number > maxNumber {
+		if r.failed || number <= MarkNumber || number > MaxNumber {
 			return state{}, errors.New("the state has a bad list of parts")
 		}
 		s.parts = append(s.parts, p)
 	}
-	s.tail = r.bytes(maxPart)
-	if r.failed || len(r.left) > 0 || s.sum > sumSHA256 || s.partSize < minPart || s.upload == "" {
+	s.tail = r.bytes(MaxPart)
+	if r.failed || len(r.left) > 0 || s.sum > SumSHA256 || s.partSize < MinPart || s.upload == "" {
 		return state{}, errors.New("the state is malformed")
 	}
 	return s, nil

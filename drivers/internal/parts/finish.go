@@ -1,4 +1,4 @@
-package minio
+package parts
 
 import (
 	"context"
@@ -7,9 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -18,8 +15,8 @@ import (
 // costs one request to begin the upload if there is none yet; after a Resume one to look whether
 // the state was the newest one and one to leave a mark.
 //
-// MinIO drops an upload 24 hours after it was begun, if nothing else is configured
-// (api stale_uploads_expiry), so that is how long the state of a stream can be used.
+// The state can be used as long as the store keeps the upload. MinIO drops it 24 hours after it was begun, if
+// nothing else is configured (api stale_uploads_expiry); others follow a rule of the bucket.
 func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
 	const op = "suspend"
 	if err := w.usable(op); err != nil {
@@ -31,7 +28,7 @@ func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, w.failed(ctx, op, err)
 	}
-	encoded := s.encode(objectID(w.d.bucket, w.full))
+	encoded := s.encode(objectID(w.s.Bucket, w.full))
 	w.end()
 	return encoded, nil
 }
@@ -41,7 +38,7 @@ func (w *writer) suspend(ctx context.Context) (state, error) {
 	if err := w.begin(ctx); err != nil {
 		return state{}, err
 	}
-	if w.n >= minPart {
+	if w.n >= w.least() {
 		if err := w.flush(ctx); err != nil {
 			return state{}, err
 		}
@@ -51,11 +48,11 @@ func (w *writer) suspend(ctx context.Context) (state, error) {
 	}
 	mark := w.mark
 	if w.resumed {
-		p := part{number: markNumber}
-		if err := w.d.sendPart(ctx, w.full, w.upload, w.sum, []byte(rand.Text()), &p); err != nil {
+		p := Part{Number: MarkNumber}
+		if err := w.sendPart(ctx, []byte(rand.Text()), &p); err != nil {
 			return state{}, err
 		}
-		mark = p.etag
+		mark = p.ETag
 	}
 	return state{sum: w.sum, partSize: w.partSize, upload: w.upload, mark: mark, parts: w.parts, tail: w.rest()}, nil
 }
@@ -89,16 +86,15 @@ func (w *writer) Commit(ctx context.Context) error {
 
 func (w *writer) commit(ctx context.Context) error {
 	if w.upload == "" {
-		_, err := w.d.put(ctx, w.full, w.rest(), minio.PutObjectOptions{})
-		return err
+		return w.s.Store.PutData(ctx, w.full, w.rest())
 	}
 	w.checked = false
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
 	if len(w.rest()) > 0 || len(w.parts) == 0 { // an upload without any part can't be completed
-		if w.next > maxNumber {
-			return invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
+		if w.next > MaxNumber {
+			return w.s.invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
 		}
 		w.sendRest()
 	}
@@ -110,19 +106,12 @@ func (w *writer) commit(ctx context.Context) error {
 
 // complete makes the parts an object.
 func (w *writer) complete(ctx context.Context) error {
-	parts := make([]minio.CompletePart, len(w.parts))
-	for i, p := range w.parts {
-		parts[i] = w.sum.complete(p)
-	}
-	calls, err := w.d.try(ctx, func() error {
-		_, err := w.d.core.CompleteMultipartUpload(ctx, w.d.bucket, w.full, w.upload, parts, minio.PutObjectOptions{})
-		return err
-	})
-	if err == nil || calls == 1 || minio.ToErrorResponse(err).Code != minio.NoSuchUpload {
+	calls, err := w.s.Store.Complete(ctx, w.full, w.upload, w.sum, w.parts)
+	if err == nil || calls == 1 || !w.s.Store.NoUpload(err) {
 		return err
 	}
-	object, lookErr := w.d.head(ctx, w.full)
-	if lookErr == nil && trimETag(object.ETag) == etagOf(w.parts) {
+	etag, lookErr := w.s.Store.ETag(ctx, w.full)
+	if lookErr == nil && etag == etagOf(w.parts) {
 		return nil
 	}
 	// Where ETags are no MD5s, as with some encryption, a commit that did succeed is not known again. The
@@ -132,10 +121,10 @@ func (w *writer) complete(ctx context.Context) error {
 
 // etagOf is the ETag of an object of these parts: the MD5 of their MD5s, and their number. "" if an
 // ETag of a part is no MD5.
-func etagOf(parts []part) string {
+func etagOf(parts []Part) string {
 	h := md5.New()
 	for _, p := range parts {
-		raw := rawETag(p.etag)
+		raw := rawETag(p.ETag)
 		if raw == nil {
 			return ""
 		}
@@ -158,7 +147,7 @@ func (w *writer) Cancel(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if w.resumed {
-		err := fail(ctx, op, w.key, w.check(ctx))
+		err := w.s.Store.Fail(ctx, op, w.key, w.check(ctx))
 		if errors.Is(err, drivers.ErrPrecondition) {
 			return nil
 		}
@@ -166,13 +155,11 @@ func (w *writer) Cancel(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := w.d.try(ctx, func() error {
-		return w.d.core.AbortMultipartUpload(ctx, w.d.bucket, w.full, w.upload)
-	})
-	if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
+	err := w.s.Store.Abort(ctx, w.full, w.upload)
+	if w.s.Store.NoUpload(err) {
 		return nil
 	}
-	return fail(ctx, op, w.key, err)
+	return w.s.Store.Fail(ctx, op, w.key, err)
 }
 
 // end frees all that the writer holds. No part is under way.
@@ -194,6 +181,3 @@ func (w *writer) join(ctx context.Context) (context.Context, func()) {
 }
 
 var _ drivers.Writer = (*writer)(nil)
-
-// trimETag is the ETag without the quotes of HTTP.
-func trimETag(s string) string { return strings.Trim(s, `"`) }
