@@ -96,7 +96,7 @@ func bodyRows() []row {
 			{"GET $R/manifests/1", "", "404 MANIFEST_UNKNOWN", ""},
 			{"GET $R/manifests/" + sum(image()), "", "404 MANIFEST_UNKNOWN", ""},
 		}},
-		{from: "A24", name: "a body that stalls ends the request, and what came is kept", with: hasty, steps: steps{beginning}, run: func(c *caller) {
+		{from: "A24", name: "a body that stalls ends the request, and what came is kept", steps: steps{beginning}, run: func(c *caller) {
 			c.stalled(step{"PATCH $U | Content-Length: 20", ten, "408 BODY_INCOMPLETE | Range: 0-9 | Connection: close", ""})
 			c.all(steps{
 				{"GET $U", "", "204 | Range: 0-9", ""},
@@ -104,39 +104,38 @@ func bodyRows() []row {
 				{"PUT $U&digest=" + sum(ten+more), "", "201", ""},
 			})
 		}},
-		{from: "A24", name: "a large body that stalls", with: hasty, steps: steps{beginning}, run: func(c *caller) {
+		{from: "A24", name: "a large body that stalls", steps: steps{beginning}, run: func(c *caller) {
 			c.stalled(step{"PATCH $U | Content-Length: 99999999", big, "408 BODY_INCOMPLETE | Range: 0-" + fmt.Sprint(len(big)-1), ""})
 			c.all(steps{{"PATCH $U", more, "202", ""}, {"PUT $U&digest=" + sum(big+more), "", "201", ""}})
 		}},
-		{from: "A24", name: "a body of which nothing comes", with: hasty, steps: steps{beginning}, run: func(c *caller) {
+		{from: "A24", name: "a body of which nothing comes", steps: steps{beginning}, run: func(c *caller) {
 			c.stalled(step{"PATCH $U | Content-Length: 20", "", "408 BODY_INCOMPLETE | Range: 0-0", ""})
 			c.do(step{"PUT $U&digest=" + sum(ten), ten, "201", ""})
 		}},
-		{from: "A24", name: "a closing PUT that stalls", with: hasty, steps: steps{beginning}, run: func(c *caller) {
+		{from: "A24", name: "a closing PUT that stalls", steps: steps{beginning}, run: func(c *caller) {
 			c.stalled(step{"PUT $U&digest=" + sum(ten+more) + " | Content-Length: 20", ten, "408 BODY_INCOMPLETE | Range: 0-9", ""})
 			c.do(step{"PUT $U&digest=" + sum(ten+more), more, "201", ""})
 		}},
-		{from: "A24", name: "a single POST that stalls", with: hasty, run: func(c *caller) {
+		{from: "A24", name: "a single POST that stalls", run: func(c *caller) {
 			c.stalled(step{"POST $R/blobs/uploads/?digest=" + sum(ten) + " | Content-Length: 20", ten, "408 BODY_INCOMPLETE", ""})
 			c.do(step{"HEAD $R/blobs/" + sum(ten), "", "404", ""})
 		}},
-		{from: "A24", name: "a manifest that stalls", with: hasty, run: func(c *caller) {
+		{from: "A24", name: "a manifest that stalls", run: func(c *caller) {
 			c.stalled(step{"PUT $R/manifests/1 | Content-Type: $image | Content-Length: 999", ten, "408 BODY_INCOMPLETE", ""})
 			c.do(step{"GET $R/manifests/1", "", "404 MANIFEST_UNKNOWN", ""})
 		}},
 	}
 }
 
-// hasty lets a body stall for a moment only.
-func hasty(o *options) { o.api.IdleTimeout = 100 * time.Millisecond }
-
 // stalled sends a step with a body that is shorter than its Content-Length, and then nothing, on a connection that
-// stays open.
+// stays open. It is sent to a process that lets a body stall for a moment only.
 func (c *caller) stalled(s step) {
 	c.t.Helper()
 	c.sent++
 	r := c.parse(s.send)
-	conn, err := net.Dial("tcp", c.site.server(r.replica, c.sent).Listener.Addr().String())
+	hasty := *c.site
+	hasty.options.api.IdleTimeout = 300 * time.Millisecond
+	conn, err := net.Dial("tcp", hasty.serve().Listener.Addr().String())
 	if err != nil {
 		c.t.Fatal(err)
 	}

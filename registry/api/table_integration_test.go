@@ -20,6 +20,7 @@ func TestTableMinIO(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(d.Close)
 		return d
 	}
 	t.Run("one process", func(t *testing.T) { runTable(t, one, open) })

@@ -127,11 +127,22 @@ func openFS(t *testing.T) drivers.Driver {
 }
 
 func TestTable(t *testing.T) {
-	t.Run("memory", func(t *testing.T) { runTable(t, one, openMemory) })
-	t.Run("memory, two replicas", func(t *testing.T) { runTable(t, alternating, openMemory) })
-	t.Run("memory, a restart before each request", func(t *testing.T) { runTable(t, restarting, openMemory) })
-	t.Run("fs", func(t *testing.T) { runTable(t, one, openFS) })
-	t.Run("fs, two replicas", func(t *testing.T) { runTable(t, alternating, openFS) })
+	for _, test := range []struct {
+		name string
+		mode mode
+		open func(*testing.T) drivers.Driver
+	}{
+		{"memory", one, openMemory},
+		{"memory, two replicas", alternating, openMemory},
+		{"memory, a restart before each request", restarting, openMemory},
+		{"fs", one, openFS},
+		{"fs, two replicas", alternating, openFS},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			runTable(t, test.mode, test.open)
+		})
+	}
 }
 
 func TestTableIsComplete(t *testing.T) {
