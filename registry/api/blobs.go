@@ -120,7 +120,6 @@ func requestedSpans(w http.ResponseWriter, r *http.Request, b registry.Blob) ([]
 		r.Header.Del("Range")
 		return nil, nil
 	}
-	r.Header.Set("Range", "bytes="+text)
 	spans, err := parseSpans(text, b.Size)
 	if err == nil && len(spans) == 0 {
 		err = errors.New("no range overlaps the content")
@@ -129,6 +128,8 @@ func requestedSpans(w http.ResponseWriter, r *http.Request, b registry.Blob) ([]
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", b.Size))
 		return nil, &registry.Error{Code: registry.RangeInvalid, Message: "the range can't be satisfied: " + err.Error(), Detail: map[string]any{"range": text, "size": b.Size}}
 	}
+	// net/http reads the header again; this way it sees what was seen here, odd forms or not.
+	r.Header.Set("Range", rangeHeader(spans))
 	return spans, nil
 }
 
@@ -136,7 +137,7 @@ func requestedSpans(w http.ResponseWriter, r *http.Request, b registry.Blob) ([]
 func parseSpans(text string, size int64) ([]span, error) {
 	var spans []span
 	for element := range strings.SplitSeq(text, ",") {
-		element = strings.Trim(element, " \t") // as net/http does, which serves what is parsed here
+		element = strings.Trim(element, " \t")
 		if element == "" {
 			continue
 		}
@@ -159,6 +160,15 @@ func parseSpans(text string, size int64) ([]span, error) {
 		}
 	}
 	return spans, nil
+}
+
+// rangeHeader writes spans as the value of a Range header.
+func rangeHeader(spans []span) string {
+	all := make([]string, len(spans))
+	for i, s := range spans {
+		all[i] = fmt.Sprintf("%d-%d", s.start, s.start+s.length-1)
+	}
+	return "bytes=" + strings.Join(all, ",")
 }
 
 // openBlob opens the blob for http.ServeContent. The first byte wanted is asked for at once, so that a store that
