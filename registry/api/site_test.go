@@ -26,8 +26,10 @@ type site struct {
 
 func newSite(t *testing.T, m mode, o options) *site {
 	s := &site{t: t, mode: m, driver: o.open(t), options: o, client: &http.Transport{
-		DisableCompression: true, ExpectContinueTimeout: time.Minute, MaxIdleConnsPerHost: 32,
+		DisableCompression: true, ExpectContinueTimeout: time.Minute, MaxIdleConnsPerHost: 32, Protocols: new(http.Protocols),
 	}}
+	s.client.Protocols.SetHTTP1(!o.http2)
+	s.client.Protocols.SetUnencryptedHTTP2(o.http2)
 	t.Cleanup(s.client.CloseIdleConnections)
 	if o.wrap != nil {
 		s.driver = o.wrap(s.driver)
@@ -54,7 +56,11 @@ func (s *site) serve() *httptest.Server {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	server := httptest.NewServer(api.New(r, s.options.api))
+	server := httptest.NewUnstartedServer(api.New(r, s.options.api))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	s.t.Cleanup(server.Close)
 	return server
 }

@@ -23,7 +23,7 @@ func TestTableMinIO(t *testing.T) {
 		t.Cleanup(d.Close)
 		return d
 	}
-	t.Run("one process", func(t *testing.T) { runTable(t, one, open) })
-	t.Run("two replicas", func(t *testing.T) { runTable(t, alternating, open) })
-	t.Run("a restart before each request", func(t *testing.T) { runTable(t, restarting, open) })
+	t.Run("one process", func(t *testing.T) { runTable(t, one, options{open: open}) })
+	t.Run("two replicas", func(t *testing.T) { runTable(t, alternating, options{open: open}) })
+	t.Run("a restart before each request", func(t *testing.T) { runTable(t, restarting, options{open: open}) })
 }

@@ -36,6 +36,7 @@ type options struct {
 	api      api.Options
 	wrap     func(drivers.Driver) drivers.Driver
 	open     func(*testing.T) drivers.Driver // makes the store
+	http2    bool                            // all requests but raw ones
 	clock    *clock                          // of the registry; nil if it is not moved
 	faults   *faults                         // of the store; nil if it has none
 }
@@ -80,9 +81,9 @@ const (
 	restarting              // each request finds a process that has just started
 )
 
-// runTable runs all rows over stores that open makes.
-func runTable(t *testing.T, m mode, open func(*testing.T) drivers.Driver) {
-	shared := newSite(t, m, options{open: open})
+// runTable runs all rows. Those that have options of their own get open and http2 of o.
+func runTable(t *testing.T, m mode, o options) {
+	shared := newSite(t, m, o)
 	for _, r := range table() {
 		if r.alone && m != one {
 			continue
@@ -100,7 +101,7 @@ func (r row) play(t *testing.T, m mode, shared *site) {
 	} else {
 		var o options
 		if shared != nil {
-			o.open = shared.options.open
+			o.open, o.http2 = shared.options.open, shared.options.http2
 		}
 		r.with(&o)
 		s = newSite(t, m, o)
@@ -130,17 +131,18 @@ func TestTable(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		mode mode
-		open func(*testing.T) drivers.Driver
+		options
 	}{
-		{"memory", one, openMemory},
-		{"memory, two replicas", alternating, openMemory},
-		{"memory, a restart before each request", restarting, openMemory},
-		{"fs", one, openFS},
-		{"fs, two replicas", alternating, openFS},
+		{"memory", one, options{open: openMemory}},
+		{"memory, HTTP/2", one, options{open: openMemory, http2: true}},
+		{"memory, two replicas", alternating, options{open: openMemory}},
+		{"memory, a restart before each request", restarting, options{open: openMemory}},
+		{"fs", one, options{open: openFS}},
+		{"fs, two replicas", alternating, options{open: openFS}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			runTable(t, test.mode, test.open)
+			runTable(t, test.mode, test.options)
 		})
 	}
 }
