@@ -11,6 +11,7 @@ import (
 	"github.com/longshore-registry/longshore/conformance"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/internal/faultproxy"
 	"github.com/longshore-registry/longshore/internal/miniotest"
 )
 
@@ -74,10 +75,10 @@ func TestConformance(t *testing.T) {
 // conform runs suite over proxied drivers on new buckets; change sets what is special of them.
 func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 	configs := make(map[drivers.Driver]Config)
-	proxies := make(map[drivers.Driver]*proxy)
+	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
 	reopen := func(t *testing.T, c Config) drivers.Driver {
 		t.Helper()
-		p := newProxy(t, server.Get(t))
+		p := faultproxy.New(t, server.Get(t).URL)
 		direct := c.Endpoint
 		c.Endpoint = p.URL
 		d := open(t, c)
@@ -88,16 +89,16 @@ func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 	base := newConfig(t)
 	base.Attempts = 4 // or lost replies would take minutes
 	change(&base)
-	fail := func(kinds func(call string) bool, what fault) func(t *testing.T, d drivers.Driver) func() {
+	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t *testing.T, d drivers.Driver) func() {
 		return func(_ *testing.T, d drivers.Driver) func() {
 			p := proxies[d]
-			p.set(func(call string) fault {
+			p.Set(func(call string) faultproxy.Fault {
 				if kinds(call) {
 					return what
 				}
-				return pass
+				return faultproxy.Pass
 			})
-			return func() { p.set(nil) }
+			return func() { p.Set(nil) }
 		}
 	}
 	suite.Open = func(t *testing.T) drivers.Driver {
@@ -119,10 +120,10 @@ func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 		return string(where)
 	}
 	suite.Faults = conformance.Faults{
-		BreakReads:  fail(func(call string) bool { return call == "GET" }, truncate),
-		FailWrites:  fail(changes, denied),
-		LoseReplies: fail(changes, loseReply),
-		Hang:        fail(func(string) bool { return true }, hang),
+		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
+		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
+		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
+		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
 	suite.Extras = conformance.Extras{Absent: true, Match: true, Signer: true}
 	suite.Name = name

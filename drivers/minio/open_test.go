@@ -20,12 +20,13 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/internal/faultproxy"
 	"github.com/longshore-registry/longshore/internal/miniotest"
 )
 
 // TestOpenIsOneRequest also shows that nothing is listed and no region is asked for.
 func TestOpenIsOneRequest(t *testing.T) {
-	p := newProxy(t, server.Get(t))
+	p := faultproxy.New(t, server.Get(t).URL)
 	c := newConfig(t)
 	c.Endpoint = p.URL
 	open(t, c)
@@ -111,8 +112,8 @@ func TestOpenWithTheWrongRegion(t *testing.T) {
 }
 
 func TestOpenStopsWithTheContext(t *testing.T) {
-	p := newProxy(t, server.Get(t))
-	p.set(func(string) fault { return hang })
+	p := faultproxy.New(t, server.Get(t).URL)
+	p.Set(func(string) faultproxy.Fault { return faultproxy.Hang })
 	c := newConfig(t)
 	c.Endpoint = p.URL
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -84,7 +84,7 @@ func (s store) FirstPart(ctx context.Context, full, upload string) (etag string,
 }
 
 // Complete is one CompleteMultipartUpload, which wants the checksums again.
-func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum, list []parts.Part) (calls int, err error) {
+func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum, list []parts.Part) (made parts.Made, calls int, err error) {
 	asked := make([]minio.CompletePart, len(list))
 	for i, p := range list {
 		asked[i] = minio.CompletePart{PartNumber: p.Number, ETag: p.ETag}
@@ -92,10 +92,12 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 			asked[i].ChecksumCRC32C = parts.EncodeCRC(p.CRC)
 		}
 	}
-	return s.d.try(ctx, func() error {
-		_, err := s.d.core.CompleteMultipartUpload(ctx, s.d.bucket, full, upload, asked, minio.PutObjectOptions{})
+	calls, err = s.d.try(ctx, func() error {
+		done, err := s.d.core.CompleteMultipartUpload(ctx, s.d.bucket, full, upload, asked, minio.PutObjectOptions{})
+		made = parts.Made{ETag: parts.TrimETag(done.ETag), CRC32C: done.ChecksumCRC32C}
 		return err
 	})
+	return made, calls, err
 }
 
 // Abort is one AbortMultipartUpload.

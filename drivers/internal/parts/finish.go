@@ -1,12 +1,17 @@
 package parts
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"strings"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -38,6 +43,12 @@ func (w *writer) suspend(ctx context.Context) (state, error) {
 	if err := w.begin(ctx); err != nil {
 		return state{}, err
 	}
+	if w.s.AllParts && w.marks == "" {
+		var err error
+		if w.marks, err = w.s.Store.Begin(ctx, w.full, w.sum); err != nil {
+			return state{}, err
+		}
+	}
 	if w.n >= w.least() {
 		if err := w.flush(ctx); err != nil {
 			return state{}, err
@@ -49,12 +60,12 @@ func (w *writer) suspend(ctx context.Context) (state, error) {
 	mark := w.mark
 	if w.resumed {
 		p := Part{Number: MarkNumber}
-		if err := w.sendPart(ctx, []byte(rand.Text()), &p); err != nil {
+		if err := w.sendPart(ctx, cmp.Or(w.marks, w.upload), []byte(rand.Text()), &p); err != nil {
 			return state{}, err
 		}
 		mark = p.ETag
 	}
-	return state{sum: w.sum, partSize: w.partSize, upload: w.upload, mark: mark, parts: w.parts, tail: w.rest()}, nil
+	return state{sum: w.sum, partSize: w.partSize, upload: w.upload, marks: w.marks, mark: mark, parts: w.parts, tail: w.rest()}, nil
 }
 
 // rest is what no part has.
@@ -80,6 +91,10 @@ func (w *writer) Commit(ctx context.Context) error {
 	if err := w.commit(joined); err != nil {
 		return w.failed(ctx, op, err)
 	}
+	if w.marks != "" {
+		// The object is there. What is left of the marks is a matter of the store's own cleaning.
+		_ = w.s.Store.Abort(joined, w.full, w.marks)
+	}
 	w.end()
 	return nil
 }
@@ -96,7 +111,15 @@ func (w *writer) commit(ctx context.Context) error {
 		if w.next > MaxNumber {
 			return w.s.invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
 		}
+		var sum [md5.Size]byte
+		if w.resumed {
+			sum = md5.Sum(w.rest())
+		}
 		w.sendRest()
+		if err := w.wait(ctx); err != nil {
+			return err
+		}
+		w.md5s = bytes.Equal(rawETag(w.parts[len(w.parts)-1].ETag), sum[:])
 	}
 	if err := w.wait(ctx); err != nil {
 		return err
@@ -106,7 +129,11 @@ func (w *writer) commit(ctx context.Context) error {
 
 // complete makes the parts an object.
 func (w *writer) complete(ctx context.Context) error {
-	calls, err := w.s.Store.Complete(ctx, w.full, w.upload, w.sum, w.parts)
+	made, calls, err := w.s.Store.Complete(ctx, w.full, w.upload, w.sum, w.parts)
+	if err == nil && w.resumed && w.anothers(made) {
+		return &drivers.Error{Op: "commit", Driver: w.s.Driver, Key: w.key, Kind: drivers.ErrPrecondition,
+			Err: errors.New("the upload was completed with other parts")}
+	}
 	if err == nil || calls == 1 || !w.s.Store.NoUpload(err) {
 		return err
 	}
@@ -117,6 +144,28 @@ func (w *writer) complete(ctx context.Context) error {
 	// Where ETags are no MD5s, as with some encryption, a commit that did succeed is not known again. The
 	// caller starts over; to take another stream's bytes of the same size for these would be worse.
 	return err
+}
+
+// anothers reports whether the object is not made of our parts. Ceph and versitygw answer to a second
+// CompleteMultipartUpload as to the first, whatever parts it names; so two that were resumed from one state would both
+// take their own bytes for committed.
+func (w *writer) anothers(made Made) bool {
+	if w.sum == SumCRC32C && strings.Contains(made.CRC32C, "-") {
+		return made.CRC32C != crcOf(w.parts)
+	}
+	// The ETag tells only where the store's ETags are MD5s, which encryption may change.
+	own := etagOf(w.parts)
+	return w.md5s && own != "" && strings.Contains(made.ETag, "-") && made.ETag != own
+}
+
+// crcOf is the checksum of an object of these parts: the CRC32C of their CRC32Cs, and their number.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+func crcOf(parts []Part) string {
+	var all []byte
+	for _, p := range parts {
+		all = binary.BigEndian.AppendUint32(all, p.CRC)
+	}
+	return fmt.Sprintf("%s-%d", EncodeCRC(crc32.Checksum(all, castagnoli)), len(parts))
 }
 
 // etagOf is the ETag of an object of these parts: the MD5 of their MD5s, and their number. "" if an
@@ -155,11 +204,15 @@ func (w *writer) Cancel(ctx context.Context) error {
 			return err
 		}
 	}
-	err := w.s.Store.Abort(ctx, w.full, w.upload)
-	if w.s.Store.NoUpload(err) {
-		return nil
+	for _, upload := range []string{w.upload, w.marks} {
+		if upload == "" {
+			continue
+		}
+		if err := w.s.Store.Abort(ctx, w.full, upload); err != nil && !w.s.Store.NoUpload(err) {
+			return w.s.Store.Fail(ctx, op, w.key, err)
+		}
 	}
-	return w.s.Store.Fail(ctx, op, w.key, err)
+	return nil
 }
 
 // end frees all that the writer holds. No part is under way.

@@ -27,6 +27,7 @@ type Part struct {
 //	sum                1 byte
 //	part size          uvarint
 //	upload             its id: uvarint length, bytes
+//	marks              the id of the upload that has the mark, likewise; "" if it is the same
 //	mark               ETag of the mark, "" if there is none
 //	parts              uvarint number of them; for each: uvarint distance of its number from the one
 //	                   before, uvarint size, ETag, 4 bytes of CRC
@@ -39,6 +40,7 @@ type state struct {
 	sum      Sum
 	partSize int64
 	upload   string
+	marks    string
 	mark     string
 	parts    []Part
 	tail     []byte
@@ -57,6 +59,7 @@ func (s state) encode(object []byte) []byte {
 	b = append(b, byte(s.sum))
 	b = binary.AppendUvarint(b, uint64(s.partSize))
 	b = appendString(b, s.upload)
+	b = appendString(b, s.marks)
 	b = appendETag(b, s.mark)
 	b = binary.AppendUvarint(b, uint64(len(s.parts)))
 	before := 0
@@ -92,6 +95,7 @@ func decodeState(b, object []byte) (state, error) {
 	s.sum = Sum(body[9])
 	s.partSize = int64(r.number(MaxPart))
 	s.upload = string(r.bytes(1024))
+	s.marks = string(r.bytes(1024))
 	s.mark = r.etag()
 	count := r.number(MaxNumber)
 	number := 0

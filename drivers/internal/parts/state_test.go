@@ -25,7 +25,7 @@ func TestStateComesBack(t *testing.T) {
 	object := objectID("bucket", "a/b")
 	for name, want := range map[string]state{
 		"full":     sampleState(),
-		"no parts": {sum: SumNone, partSize: MinPart, upload: "u", tail: []byte("x")},
+		"no parts": {sum: SumNone, partSize: MinPart, upload: "u", marks: "v", tail: []byte("x")},
 		"no tail":  {sum: SumSHA256, partSize: MaxPart, upload: "u", parts: sampleState().parts, tail: []byte{}},
 	} {
 		got, err := decodeState(want.encode(object), object)

@@ -34,8 +34,8 @@ type Store interface {
 	// FirstPart returns the ETag of the part with the number [MarkNumber], "" if there is none.
 	FirstPart(ctx context.Context, full, upload string) (etag string, err error)
 
-	// Complete makes the parts an object, and returns also how often it asked for that.
-	Complete(ctx context.Context, full, upload string, sum Sum, parts []Part) (calls int, err error)
+	// Complete makes the parts an object, and returns what the store says of it and how often it asked for that.
+	Complete(ctx context.Context, full, upload string, sum Sum, parts []Part) (made Made, calls int, err error)
 
 	// Abort drops the upload and its parts.
 	Abort(ctx context.Context, full, upload string) error
@@ -51,6 +51,12 @@ type Store interface {
 	Fail(ctx context.Context, op, key string, err error) error
 }
 
+// Made is what a store says of an object that it has made of parts.
+type Made struct {
+	ETag   string // without quotes
+	CRC32C string // S3's text form of a checksum of checksums; "" if the store says none
+}
+
 // Streams makes the Writers of one driver. All fields are to be set before the first use and stay.
 type Streams struct {
 	Store    Store
@@ -63,6 +69,11 @@ type Streams struct {
 	// Equal makes all parts of an object but the last one equally large, as some stores demand. An object whose size is not
 	// known is then no larger than 9,999 times PartSize, and a state can be as large as PartSize.
 	Equal bool
+
+	// AllParts is for stores that complete an upload only with all parts that it has. Marks then have an upload of their own, and
+	// numbers of parts no gaps. A stream whose last process died after it had sent more parts than this one will
+	// is refused at Commit.
+	AllParts bool
 }
 
 // invalid is an error about an argument.

@@ -1,6 +1,7 @@
 package parts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,14 +65,14 @@ func (s *Streams) Resume(ctx context.Context, key, full string, encoded []byte) 
 	}
 	w := s.newWriter(ctx, key, full)
 	w.resumed = true
-	w.sum, w.partSize, w.upload, w.mark, w.parts = from.sum, from.partSize, from.upload, from.mark, from.parts
+	w.sum, w.partSize, w.upload, w.marks, w.mark, w.parts = from.sum, from.partSize, from.upload, from.marks, from.mark, from.parts
 	w.tail = slices.Clone(from.tail)
 	for _, p := range from.parts {
 		w.size += p.Size
 		w.next = p.Number + 1
 	}
 	w.size += int64(len(from.tail))
-	if w.next < 2000 {
+	if w.next < 2000 && !s.AllParts {
 		// Two processes that resumed one state should not write the same number. Only one of them can
 		// complete, since ETags tell their parts apart; but MinIO compares them some milliseconds before it moves
 		// the parts, without a lock in between (CompleteMultipartUpload in cmd/erasure-multipart.go).
@@ -106,10 +107,12 @@ type writer struct {
 	next     int    // number of the next part
 
 	upload   string // "" until there is one
+	marks    string // the upload that has the mark; "" if it is the same
 	resumed  bool
 	mark     string // ETag of the mark that was there when the state was made
 	checked  bool   // it was the newest state when last looked
 	outdated bool   // it was not: the upload is another's
+	md5s     bool   // the store's ETags of parts are MD5s: the last part's is
 	ended    bool
 
 	sending sync.WaitGroup
@@ -225,7 +228,7 @@ func (w *writer) begin(ctx context.Context) (err error) {
 
 // check asks whether the state that the writer was resumed from is still the newest.
 func (w *writer) check(ctx context.Context) error {
-	mark, err := w.s.Store.FirstPart(ctx, w.full, w.upload)
+	mark, err := w.s.Store.FirstPart(ctx, w.full, cmp.Or(w.marks, w.upload))
 	if err != nil {
 		return err
 	}
@@ -247,7 +250,7 @@ func (w *writer) send(body []byte, done func()) {
 	w.parts = append(w.parts, p)
 	w.mu.Unlock()
 	w.sending.Go(func() {
-		err := w.sendPart(w.ctx, body, &p)
+		err := w.sendPart(w.ctx, w.upload, body, &p)
 		done()
 		w.mu.Lock()
 		w.parts[i] = p
@@ -259,10 +262,10 @@ func (w *writer) send(body []byte, done func()) {
 }
 
 // sendPart sends one part and sets p's ETag and CRC.
-func (w *writer) sendPart(ctx context.Context, body []byte, p *Part) error {
+func (w *writer) sendPart(ctx context.Context, upload string, body []byte, p *Part) error {
 	sums := w.sum.Of(body)
 	p.CRC = sums.CRC
-	etag, err := w.s.Store.SendPart(ctx, w.full, w.upload, p.Number, body, sums)
+	etag, err := w.s.Store.SendPart(ctx, w.full, upload, p.Number, body, sums)
 	if err == nil && etag == "" {
 		err = errors.New("the store gave the part no ETag")
 	}

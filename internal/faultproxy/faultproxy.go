@@ -1,10 +1,9 @@
-//go:build integration
-
-package minio
+// Package faultproxy stands between a driver and the server of a store with the S3 API, for tests: it counts what passes
+// and makes some of it fail.
+package faultproxy
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,45 +15,42 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/longshore-registry/longshore/internal/miniotest"
 )
 
-// proxy stands before a MinIO, counts what passes, and makes some of it fail.
-type proxy struct {
-	URL string
+// Proxy is one proxy, on a port of 127.0.0.1.
+type Proxy struct {
+	URL string // http://127.0.0.1:port
 
 	mu    sync.Mutex
 	seen  []string
-	fault func(call string) fault // nil: none
+	fault func(call string) Fault // nil: none
 }
 
-// fault is what happens to a request.
-type fault int
+// Fault is what happens to a request.
+type Fault int
 
 const (
-	pass      fault = iota
-	slowDown        // 503, not applied
-	denied          // 403, not applied
-	reset           // the connection breaks, not applied
-	loseReply       // applied, then the connection breaks
-	lose503         // applied, then 503
-	truncate        // half of the answer's body
-	hang            // no answer until the client leaves
-	damage          // the last byte of the request's body is another
-	badOK           // 200 with an error in the body, not applied
+	Pass      Fault = iota // nothing
+	SlowDown               // 503, not applied
+	Denied                 // 403, not applied
+	Reset                  // the connection breaks, not applied
+	LoseReply              // applied, then the connection breaks
+	Lose503                // applied, then 503
+	Truncate               // half of the answer's body
+	Hang                   // no answer until the client leaves
+	Damage                 // the last byte of the request's body is another
+	BadOK                  // 200 with an error in the body, not applied
 )
 
-// newProxy starts a proxy in front of s.
-func newProxy(t testing.TB, s *miniotest.Server) *proxy {
+// New starts a proxy in front of the server at the URL server; it ends with the test.
+func New(t testing.TB, server string) *Proxy {
 	t.Helper()
-	to, err := url.Parse(s.URL)
+	to, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}
-	p := &proxy{}
+	p := &Proxy{}
 	forward := &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -69,16 +65,16 @@ func newProxy(t testing.TB, s *miniotest.Server) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: p.handler(forward)}
+	front := &http.Server{Handler: p.handler(forward)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := front.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("proxy: %v", err)
 		}
 	}()
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
+		if err := front.Close(); err != nil {
 			t.Errorf("proxy: %v", err)
 		}
 		<-done
@@ -88,46 +84,46 @@ func newProxy(t testing.TB, s *miniotest.Server) *proxy {
 	return p
 }
 
-func (p *proxy) handler(forward http.Handler) http.HandlerFunc {
+func (p *Proxy) handler(forward http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		call := callOf(r)
 		p.mu.Lock()
 		p.seen = append(p.seen, call)
-		what := pass
+		what := Pass
 		if p.fault != nil {
 			what = p.fault(call)
 		}
 		p.mu.Unlock()
 		switch what {
-		case pass:
+		case Pass:
 			forward.ServeHTTP(w, r)
-		case slowDown, denied, badOK:
+		case SlowDown, Denied, BadOK:
 			_, _ = io.Copy(io.Discard, r.Body) // as MinIO does, so that the connection lives
 			status, code := http.StatusServiceUnavailable, "SlowDownWrite"
-			if what == denied {
+			if what == Denied {
 				status, code = http.StatusForbidden, "AccessDenied"
 			}
-			if what == badOK {
+			if what == BadOK {
 				status, code = http.StatusOK, "InternalError"
 			}
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(status)
 			_, _ = fmt.Fprintf(w, "<?xml version=\"1.0\"?><Error><Code>%s</Code><Message>made by the test</Message></Error>", code)
-		case reset:
+		case Reset:
 			panic(http.ErrAbortHandler)
-		case loseReply, lose503:
+		case LoseReply, Lose503:
 			forward.ServeHTTP(&nowhere{header: http.Header{}}, r)
-			if what == lose503 {
+			if what == Lose503 {
 				w.WriteHeader(http.StatusServiceUnavailable)
 				return
 			}
 			panic(http.ErrAbortHandler)
-		case truncate:
+		case Truncate:
 			forward.ServeHTTP(&short{ResponseWriter: w}, r)
-		case hang:
+		case Hang:
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
-		case damage:
+		case Damage:
 			body, err := io.ReadAll(r.Body)
 			if err != nil || len(body) == 0 {
 				panic(http.ErrAbortHandler)
@@ -154,14 +150,16 @@ func callOf(r *http.Request) string {
 		return "DeleteMany"
 	case q.Has("list-type"):
 		return "List"
+	case key == "" && r.Method == http.MethodGet:
+		return "List" // the older version of it
 	case key == "":
 		return r.Method + " bucket"
 	}
 	return r.Method
 }
 
-// calls returns what was seen since the last call.
-func (p *proxy) calls() []string {
+// Calls returns the requests since the last call of Calls, named as S3 does ("PUT", "Create", "Part", …).
+func (p *Proxy) Calls() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	seen := p.seen
@@ -169,26 +167,26 @@ func (p *proxy) calls() []string {
 	return seen
 }
 
-// set makes f decide on every request from now on.
-func (p *proxy) set(f func(call string) fault) {
+// Set makes f decide on every request from now on; nil lets all pass.
+func (p *Proxy) Set(f func(call string) Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault = f
 }
 
-// times does what to the first n requests of a kind.
-func (p *proxy) times(n int, kind string, what fault) {
-	p.set(func(call string) fault {
+// Times does what to the first n requests of a kind.
+func (p *Proxy) Times(n int, kind string, what Fault) {
+	p.Set(func(call string) Fault {
 		if call == kind && n > 0 {
 			n--
 			return what
 		}
-		return pass
+		return Pass
 	})
 }
 
-// changes reports whether a request changes something.
-func changes(call string) bool {
+// Changes reports whether a request changes something.
+func Changes(call string) bool {
 	return !slices.Contains([]string{"GET", "HEAD", "List", "ListParts", "HEAD bucket"}, call)
 }
 
@@ -210,49 +208,4 @@ func (s *short) Write(p []byte) (int, error) {
 		f.Flush()
 	}
 	panic(http.ErrAbortHandler)
-}
-
-// openProxied opens a driver on a new bucket through a proxy of its own. change may be nil.
-func openProxied(t testing.TB, change func(*Config)) (*Driver, *proxy) {
-	t.Helper()
-	p := newProxy(t, server.Get(t))
-	c := newConfig(t)
-	c.Endpoint = p.URL
-	if change != nil {
-		change(&c)
-	}
-	d := open(t, c)
-	p.calls()
-	return d, p
-}
-
-// wantCalls fails t unless exactly these requests were sent, whatever the order of parts.
-func wantCalls(t *testing.T, p *proxy, want ...string) {
-	t.Helper()
-	got := p.calls()
-	if !slices.Equal(got, want) {
-		t.Errorf("requests %q, want %q", got, want)
-	}
-}
-
-// readBack returns the object at key.
-func readBack(t *testing.T, d *Driver, key string) []byte {
-	t.Helper()
-	body, info, err := d.Reader(t.Context(), key, 0, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer body.Close()
-	got, err := io.ReadAll(body)
-	if err != nil || int64(len(got)) != info.Size {
-		t.Fatalf("read %d of %d bytes: %v", len(got), info.Size, err)
-	}
-	return got
-}
-
-// soon is a context for what must end by itself.
-func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
 }

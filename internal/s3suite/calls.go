@@ -1,6 +1,4 @@
-//go:build integration
-
-package minio
+package s3suite
 
 import (
 	"errors"
@@ -11,12 +9,11 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
-// TestCalls counts the requests of every method on the wire.
-func TestCalls(t *testing.T) {
-	d, p := openProxied(t, nil)
+// calls counts the requests of every method on the wire.
+func (s Suite) calls(t *testing.T) {
+	d, p := s.Open(t, Settings{})
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
@@ -81,9 +78,9 @@ func TestCalls(t *testing.T) {
 	wantCalls(t, p)
 }
 
-// TestCallsOfPages lists and deletes more than fits into one request.
-func TestCallsOfPages(t *testing.T) {
-	d, p := openProxied(t, nil)
+// callsOfPages lists and deletes more than fits into one request.
+func (s Suite) callsOfPages(t *testing.T) {
+	d, p := s.Open(t, Settings{})
 	var keys []string
 	for i := range 1500 {
 		keys = append(keys, fmt.Sprintf("l/%04d", i))
@@ -91,13 +88,13 @@ func TestCallsOfPages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.calls()
+	p.Calls()
 	var got []string
 	for e, err := range d.List(t.Context(), "l/", "", "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got = append(got, e.Key); len(got) == 1000 && len(p.calls()) != 1 {
+		if got = append(got, e.Key); len(got) == 1000 && len(p.Calls()) != 1 {
 			t.Error("the first 1,000 took more than one request")
 		}
 	}
@@ -111,10 +108,10 @@ func TestCallsOfPages(t *testing.T) {
 	wantCalls(t, p, "DeleteMany", "DeleteMany")
 }
 
-// TestCallsOfWriter counts the requests of streams of all kinds.
-func TestCallsOfWriter(t *testing.T) {
-	const part = parts.MinPart
-	d, p := openProxied(t, func(c *Config) { c.PartSize = part })
+// callsOfWriter counts the requests of streams of all kinds.
+func (s Suite) callsOfWriter(t *testing.T) {
+	const part = minPart
+	d, p := s.Open(t, Settings{PartSize: minPart})
 	ctx := t.Context()
 	for _, test := range []struct {
 		name        string
@@ -143,13 +140,13 @@ func TestCallsOfWriter(t *testing.T) {
 		if err := w.Commit(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.calls(); !slices.Equal(got, test.want) {
+		if got := p.Calls(); !slices.Equal(got, test.want) {
 			t.Errorf("%s: requests %q, want %q", test.name, got, test.want)
 		}
 		if got := readBack(t, d, "w/o"); !slices.Equal(got, body) {
 			t.Errorf("%s: other bytes", test.name)
 		}
-		p.calls()
+		p.Calls()
 	}
 	w, err := d.Writer(ctx, "w/s", -1)
 	if err != nil {
@@ -164,7 +161,7 @@ func TestCallsOfWriter(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		// Parts go up beside the rest, so only the number of each kind is sure.
-		got := p.calls()
+		got := p.Calls()
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
@@ -186,7 +183,7 @@ func TestCallsOfWriter(t *testing.T) {
 	if got, err := d.Stat(ctx, "w/s"); err != nil || got.Size != 2*part+25 {
 		t.Errorf("Stat = %+v, %v", got, err)
 	}
-	p.calls()
+	p.Calls()
 	w, err = d.Writer(ctx, "w/c", -1)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +199,7 @@ func TestCallsOfWriter(t *testing.T) {
 	if err := w.Cancel(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.calls(); got[0] != "Create" || got[len(got)-1] != "Abort" {
+	if got := p.Calls(); got[0] != "Create" || got[len(got)-1] != "Abort" {
 		t.Errorf("cancelled: requests %q, want Create first and Abort last", got)
 	}
 }
