@@ -48,6 +48,10 @@ type Config struct {
 	// Faults are ways to make the backend fail. The cases that need one that is nil are left out.
 	Faults Faults
 
+	// RacyCommit is for stores that, of two streams of one state committed at the same moment, may confirm both and keep
+	// one. The bytes may not mix there either.
+	RacyCommit bool
+
 	// Extras says what drivers.ExtrasOf has to find. A wrapper that hides an extra fails.
 	Extras Extras
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -371,6 +372,15 @@ func (s *suite) raceResume(t testing.TB, n int64, round int) {
 		}
 		return nil
 	})
+	if s.RacyCommit && errs[0] == nil && errs[1] == nil {
+		got, _ := read(t, d, "u/o", 0, -1)
+		for i := range errs {
+			if bytes.Equal(got, append(slices.Clone(head), pattern(int64(10+i), n+int64(i))...)) {
+				return
+			}
+		}
+		t.Fatalf("round %d: the object's %d bytes are not those of one of the streams", round, len(got))
+	}
 	winner := -1
 	for i, err := range errs {
 		switch {
