@@ -78,7 +78,7 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 
 func goBuild(to, pkg string) error {
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", to, pkg) // git refuses a checkout of somebody else
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the one in the build context has no C library there
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")                      // the one in the build context has no C library there
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
