@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path"
@@ -11,6 +12,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers/fs"
 	"github.com/longshore-registry/longshore/drivers/memory"
 	"github.com/longshore-registry/longshore/drivers/minio"
+	"github.com/longshore-registry/longshore/drivers/s3"
 )
 
 // table names the storage drivers. A new one is a line here: its name, what it is, and from its
@@ -23,6 +25,8 @@ func table(root string) []driver {
 		entry("fs", "A folder of a file system.", folder, openFolder(root), func(c fs.Config) string { return absolute(c.Root) }),
 		entry("minio", "A bucket of MinIO, or of another store that speaks the S3 API.", minio.Defaults(), minio.Open,
 			func(c minio.Config) string { return c.Endpoint + "/" + path.Join(c.Bucket, c.Prefix) }),
+		entry("s3", "A bucket of Amazon S3, or of a store that speaks its API.", s3.Defaults(), s3.Open,
+			func(c s3.Config) string { return cmp.Or(c.Endpoint, "s3:/") + "/" + path.Join(c.Bucket, c.Prefix) }),
 		entry("memory", "The memory of the process, for trying things: the images are gone when it ends.", memory.Defaults(), memory.Open,
 			func(memory.Config) string { return "memory of this process, gone when it ends" }),
 	}
