@@ -114,6 +114,19 @@ func (d *Driver) try(ctx context.Context, f func() error) (calls int, err error)
 	return wire.Try(ctx, d.attempts, retryable, f)
 }
 
+// tryWrite is try for requests that make an object. MinIO says AccessDenied when it makes one in a folder that it
+// removes at that moment, since the last object in it was deleted; so that is tried again a few times.
+func (d *Driver) tryWrite(ctx context.Context, f func() error) (calls int, err error) {
+	again := 3
+	return wire.Try(ctx, d.attempts, func(err error) bool {
+		if resp := minio.ToErrorResponse(err); again > 0 && resp.Code == minio.AccessDenied && resp.Server == "MinIO" {
+			again--
+			return true
+		}
+		return retryable(err)
+	}, f)
+}
+
 // fail is the error that a method returns: nil for nil, the context's own if that has ended, else
 // a *drivers.Error.
 func fail(ctx context.Context, op, key string, err error) error {

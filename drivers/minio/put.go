@@ -106,7 +106,7 @@ func (d *Driver) put(ctx context.Context, full string, body []byte, opts minio.P
 	if sums.CRC32C != "" {
 		opts.UserMetadata[headerCRC32C] = sums.CRC32C
 	}
-	return d.try(ctx, func() error {
+	return d.tryWrite(ctx, func() error {
 		lent := wire.Lend(body)
 		defer lent.TakeBack()
 		_, err := d.core.PutObject(ctx, d.bucket, full, lent, int64(len(body)), sums.MD5, sums.SHA256, opts)

@@ -92,7 +92,7 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 			asked[i].ChecksumCRC32C = parts.EncodeCRC(p.CRC)
 		}
 	}
-	calls, err = s.d.try(ctx, func() error {
+	calls, err = s.d.tryWrite(ctx, func() error {
 		done, err := s.d.core.CompleteMultipartUpload(ctx, s.d.bucket, full, upload, asked, minio.PutObjectOptions{})
 		made = parts.Made{ETag: parts.TrimETag(done.ETag), CRC32C: done.ChecksumCRC32C}
 		return err

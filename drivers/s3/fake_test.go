@@ -90,6 +90,22 @@ func TestCodesBecomeKinds(t *testing.T) {
 	}
 }
 
+// TestFolderThatGoes: MinIO says AccessDenied where it only has to be asked again. Others mean it, and so does MinIO
+// in the end.
+func TestFolderThatGoes(t *testing.T) {
+	for server, want := range map[string]int64{"MinIO": 4, "AmazonS3": 1} {
+		var calls atomic.Int64
+		d := fake(t, func(w http.ResponseWriter, _ *http.Request) {
+			calls.Add(1)
+			w.Header().Set("Server", server)
+			fails(w, 403, "AccessDenied")
+		}, func(c *Config) { c.Attempts = 8 })
+		if err := d.Put(t.Context(), "a/b", nil); !errors.Is(err, drivers.ErrDenied) || calls.Load() != want {
+			t.Errorf("%s: %v after %d requests, want ErrDenied after %d", server, err, calls.Load(), want)
+		}
+	}
+}
+
 // TestHeaders looks at what the configuration puts into requests.
 func TestHeaders(t *testing.T) {
 	const sse = "X-Amz-Server-Side-Encryption"

@@ -103,7 +103,7 @@ func (d *Driver) put(ctx context.Context, in *s3.PutObjectInput, body []byte) (c
 	sums := d.streams.Sum.Of(body)
 	in.Bucket, in.ContentLength = &d.c.Bucket, aws.Int64(int64(len(body)))
 	in.ChecksumCRC32C, in.ContentMD5 = optional(sums.CRC32C), optional(sums.MD5)
-	return d.try(ctx, func() error {
+	return d.tryWrite(ctx, func() error {
 		lent := wire.Lend(body)
 		defer lent.TakeBack()
 		in.Body = stream(lent, body)
@@ -218,7 +218,7 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 			asked[i].ChecksumCRC32C = aws.String(parts.EncodeCRC(p.CRC))
 		}
 	}
-	calls, err = s.d.try(ctx, func() error {
+	calls, err = s.d.tryWrite(ctx, func() error {
 		done, err := s.d.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: asked},
 		})
