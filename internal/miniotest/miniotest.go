@@ -5,13 +5,11 @@
 package miniotest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,11 +22,9 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
-)
 
-// The server is given this long to start and to end. A loaded machine took four times as long
-// as a quiet one, which takes one second.
-const patience = 60 * time.Second
+	"github.com/longshore-registry/longshore/internal/daemon"
+)
 
 // Region is the region of every server started here.
 const Region = "us-east-1"
@@ -39,27 +35,14 @@ type Server struct {
 	URL            string // http://Addr, or https:// if it was started with certificates
 	User, Password string // root's
 
-	process *exec.Cmd
-	ended   chan struct{} // closed when the process is gone
+	process *daemon.Process
 	dir     string
-	log     *bytes.Buffer
 	buckets atomic.Int64
 }
 
 // Find returns the path of the minio binary.
 func Find() (string, error) {
-	if tools := os.Getenv("LONGSHORE_TOOLS"); tools != "" {
-		path := filepath.Join(tools, "minio")
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	path, err := exec.LookPath("minio")
-	if err != nil {
-		return "", errors.New("this test needs the MinIO server: put the binary minio into PATH or name its folder in $LONGSHORE_TOOLS " +
-			"(go install github.com/minio/minio@latest builds it)")
-	}
-	return path, nil
+	return daemon.Find("minio", "go install github.com/minio/minio@latest builds it")
 }
 
 // Shared is one server for all tests of a binary. It starts when the first test asks for it; TestMain
@@ -141,13 +124,14 @@ func Run(certs string) (*Server, error) {
 }
 
 func launch(binary, dir, certs string) (*Server, error) {
-	addr, err := freeAddr()
+	port, err := daemon.FreePort()
 	if err != nil {
 		return nil, err
 	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	s := &Server{
 		Addr: addr, URL: "http://" + addr, User: "root-" + rand.Text()[:8], Password: rand.Text(),
-		dir: dir, log: new(bytes.Buffer), ended: make(chan struct{}),
+		dir: dir,
 	}
 	args := []string{"server", filepath.Join(dir, "data"), "--address", addr}
 	if certs != "" {
@@ -157,71 +141,49 @@ func launch(binary, dir, certs string) (*Server, error) {
 		// The default folder is in the home directory, where there may be certificates.
 		args = append(args, "--certs-dir", filepath.Join(dir, "certs"))
 	}
-	s.process = exec.Command(binary, args...)
+	cmd := exec.Command(binary, args...)
 	// The console would listen on a port of its own.
-	s.process.Env = append(os.Environ(), "MINIO_ROOT_USER="+s.User, "MINIO_ROOT_PASSWORD="+s.Password,
+	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+s.User, "MINIO_ROOT_PASSWORD="+s.Password,
 		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "HOME="+dir)
-	s.process.Stdout, s.process.Stderr = s.log, s.log
-	if err := s.process.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", binary, err)
+	if s.process, err = daemon.Start(cmd); err != nil {
+		return nil, err
 	}
-	go func() {
-		_ = s.process.Wait() // how it ended is in the log
-		close(s.ended)
-	}()
-	if err := s.wait(); err != nil {
-		s.kill()
-		return nil, fmt.Errorf("%w; it said:\n%s", err, s.log)
+	if err := s.process.Until(s.healthy()); err != nil {
+		s.process.Kill()
+		return nil, err
 	}
 	return s, nil
 }
 
-// wait polls until the server is healthy.
-func (s *Server) wait() error {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // only asks how it is
-	defer transport.CloseIdleConnections()
+// healthy returns a function that asks the server how it is.
+func (s *Server) healthy() func() bool {
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	client := http.Client{Transport: transport, Timeout: 10 * time.Second}
-	for {
-		if r, err := client.Get(s.URL + "/minio/health/ready"); err == nil {
-			_ = r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				return nil
-			}
+	return func() bool {
+		r, err := client.Get(s.URL + "/minio/health/ready")
+		if err != nil {
+			return false
 		}
-		select {
-		case <-s.ended:
-			return errors.New("minio ended at once")
-		case <-deadline.C:
-			return fmt.Errorf("minio was not healthy after %v", patience)
-		case <-tick.C:
-		}
+		_ = r.Body.Close() // the status says it
+		return r.StatusCode == http.StatusOK
 	}
-}
-
-func (s *Server) kill() {
-	_ = s.process.Process.Kill() // it may have ended by itself
-	<-s.ended
 }
 
 // Stop kills the server and removes its folder. A second call does nothing.
 func (s *Server) Stop() {
-	s.kill()
+	s.process.Kill()
 	_ = os.RemoveAll(s.dir) // in the system's folder of temporary files, which cleans itself
 }
 
-// Log is what the server has printed. Call it after Stop.
-func (s *Server) Log() string { return s.log.String() }
+// Log is what the server has printed.
+func (s *Server) Log() string { return s.process.Log() }
 
 // Bucket makes a new, empty bucket and returns its name. It stays until the server ends.
 func (s *Server) Bucket(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test-%d", s.buckets.Add(1))
 	c := s.Client(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), daemon.Patience)
 	defer cancel()
 	if err := c.MakeBucket(ctx, name, minio.MakeBucketOptions{Region: Region}); err != nil {
 		t.Fatalf("make the bucket %s: %v", name, err)
@@ -248,23 +210,4 @@ func (s *Server) Client(t testing.TB) *minio.Core {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// freeAddr finds a port above 20000 that nothing listens on.
-func freeAddr() (string, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		addr := l.Addr().String()
-		if err := l.Close(); err != nil {
-			return "", err
-		}
-		if port > 20000 {
-			return addr, nil
-		}
-	}
-	return "", errors.New("found no free port above 20000")
 }
