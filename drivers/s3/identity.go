@@ -41,8 +41,6 @@ func (d *Driver) configure(ctx context.Context) (aws.Config, error) {
 	if d.c.RoleARN != "" {
 		d.assume(&sdk)
 	}
-	// Endpoints of the environment or a profile are for all services; this driver is told its own.
-	sdk.BaseEndpoint = nil
 	found, err := sdk.Credentials.Retrieve(ctx)
 	if ctx.Err() != nil {
 		return aws.Config{}, ctx.Err()

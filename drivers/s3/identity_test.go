@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // hideIdentities makes the machine's own credentials invisible.
@@ -71,5 +74,24 @@ func TestNoIdentityAndNoRegion(t *testing.T) {
 	c.Region, c.Profile, c.AccessKey, c.SecretKey = "eu-west-1", "missing", "", ""
 	if _, err := Open(t.Context(), c); err == nil || !strings.HasPrefix(err.Error(), "profile: ") {
 		t.Errorf("no such profile: %v", err)
+	}
+}
+
+// TestEndpointOfTheEnvironment is not taken: half of the settings would not fit.
+func TestEndpointOfTheEnvironment(t *testing.T) {
+	hideIdentities(t)
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	t.Setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:2")
+	c := goodConfig()
+	c.Region = "eu-west-1"
+	d := &Driver{c: c}
+	sdk, err := d.configure(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"", "https://s3.example.com"} {
+		if got := aws.ToString(s3.NewFromConfig(sdk, d.options(want)).Options().BaseEndpoint); got != want {
+			t.Errorf("the endpoint is %q, want %q", got, want)
+		}
 	}
 }

@@ -92,9 +92,8 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 // options are the SDK's for requests to endpoint, "" for AWS.
 func (d *Driver) options(endpoint string) func(*s3.Options) {
 	return func(o *s3.Options) {
-		if endpoint != "" {
-			o.BaseEndpoint = aws.String(endpoint)
-		}
+		// Not that of AWS_ENDPOINT_URL_S3 or a profile: addressing and if_match follow from the configuration's.
+		o.BaseEndpoint = optional(endpoint)
 		o.UsePathStyle = d.c.pathStyle(endpoint)
 		o.UseAccelerate = d.c.Accelerate
 		if d.c.DualStack {
