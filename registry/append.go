@@ -150,7 +150,7 @@ func (r *Registry) read(ctx context.Context, base session, c *Chunk) (*draft, er
 	} else if !ended {
 		if err := r.stream(ctx, d, body, c.Length); err != nil {
 			d.small.release()
-			return nil, errors.Join(err, d.drop(ctx))
+			return nil, errors.Join(outdated(err), d.drop(ctx))
 		}
 	}
 	if c.Ranged && d.broken == nil && d.size != c.End-c.Start+1 {
@@ -191,6 +191,15 @@ func (r *Registry) stream(ctx context.Context, d *draft, body io.Reader, length 
 	}
 }
 
+// outdated is the answer to a request that continues from a state from which another one has gone on. Drivers find that
+// out at any point between Resume and the end.
+func outdated(err error) error {
+	if errors.Is(err, drivers.ErrPrecondition) {
+		return &Error{Code: RangeInvalid, Message: "this part of the upload was continued already", Err: err}
+	}
+	return err
+}
+
 // openWriter makes d.writer, at the end of what the session holds. A place that is written to afresh gets a new
 // name, so that no repeated request can touch what another one wrote.
 func (r *Registry) openWriter(ctx context.Context, d *draft, length int64) error {
@@ -198,9 +207,6 @@ func (r *Registry) openWriter(ctx context.Context, d *draft, length int64) error
 	if d.base.Writer != nil {
 		d.data = d.base.Data
 		d.writer, err = r.driver.Resume(ctx, d.data, d.base.Writer)
-		if errors.Is(err, drivers.ErrPrecondition) {
-			return &Error{Code: RangeInvalid, Message: "this part of the upload was continued already", Err: err}
-		}
 		return err
 	}
 	if length >= 0 {
@@ -231,7 +237,7 @@ func (r *Registry) keep(ctx context.Context, f found, d *draft) (Upload, error) 
 	defer cancel()
 	s, err := r.store(ctx, d, false)
 	if err != nil {
-		return f.upload(r), err
+		return f.upload(r), outdated(err)
 	}
 	f.live.mu.Lock()
 	s.Step = max(s.Step, f.live.newest.Step) + 1

@@ -65,7 +65,7 @@ func (r *Registry) close(ctx context.Context, f found, d *draft, want digest.Dig
 		return r.refuse(ctx, f, d, digestMismatch(want, got))
 	}
 	s, err := r.store(ctx, d, true)
-	if errors.Is(err, drivers.ErrPrecondition) || errors.Is(err, drivers.ErrNotFound) || HasCode(err, RangeInvalid) {
+	if errors.Is(err, drivers.ErrPrecondition) || errors.Is(err, drivers.ErrNotFound) {
 		return r.closedElsewhere(ctx, d, want)
 	} else if err != nil {
 		return err

@@ -67,8 +67,18 @@ func parseDigestElement(s string) (digest.Digest, error) {
 }
 
 // catalogKey ends in '-': no name does, and it sorts before whatever a longer name can go on with,
-// so the keys have the order of the names.
-func catalogKey(repo string) string { return catalogPrefix + repo + catalogSuffix }
+// so the keys have the order of the names. A name of the full length has no room for it, and needs none: no name is longer.
+func catalogKey(repo string) string {
+	if len(repo) == MaxName {
+		return catalogPrefix + repo
+	}
+	return catalogPrefix + repo + catalogSuffix
+}
+
+// catalogName is the name in a key below catalogPrefix.
+func catalogName(key string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(key, catalogPrefix), catalogSuffix)
+}
 
 // newDataKey names the place for the bytes of a new blob. The random part comes first, since
 // S3 splits its load by prefix.

@@ -14,30 +14,21 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// page reads up to n names from a listing, and whether more follow. Each key is prefix, name, suffix.
-func (r *Registry) page(ctx context.Context, prefix, suffix, last string, n int) (names []string, more bool, err error) {
-	names = []string{}
+// page reads up to n keys from a listing, and whether more follow.
+func (r *Registry) page(ctx context.Context, prefix, after string, n int) (keys []string, more bool, err error) {
 	if n == 0 {
-		return names, false, nil
-	}
-	after := ""
-	if last != "" {
-		after = prefix + last + suffix
+		return nil, false, nil
 	}
 	for entry, err := range r.driver.List(ctx, prefix, after, "") {
 		if err != nil {
 			return nil, false, err
 		}
-		name, ok := strings.CutSuffix(strings.TrimPrefix(entry.Key, prefix), suffix)
-		if !ok {
-			continue
+		if len(keys) == n {
+			return keys, true, nil
 		}
-		if len(names) == n {
-			return names, true, nil
-		}
-		names = append(names, name)
+		keys = append(keys, entry.Key)
 	}
-	return names, false, nil
+	return keys, false, nil
 }
 
 // Tags lists up to n tags of a repository that come after last in the order of their bytes. more says that there are
@@ -46,9 +37,17 @@ func (r *Registry) Tags(ctx context.Context, repo, last string, n int) (tags []s
 	if err := CheckName(repo); err != nil {
 		return nil, false, err
 	}
-	tags, more, err = r.page(ctx, tagsPrefix(repo), "", last, n)
-	if err != nil || len(tags) > 0 {
-		return tags, more, err
+	prefix := tagsPrefix(repo)
+	keys, more, err := r.page(ctx, prefix, prefix+last, n)
+	if err != nil {
+		return nil, false, err
+	}
+	tags = make([]string, len(keys))
+	for i, key := range keys {
+		tags[i] = strings.TrimPrefix(key, prefix)
+	}
+	if len(tags) > 0 {
+		return tags, more, nil
 	}
 	if _, err := r.driver.Stat(ctx, catalogKey(repo)); errors.Is(err, drivers.ErrNotFound) {
 		return nil, false, nameUnknown(repo)
@@ -64,7 +63,16 @@ func nameUnknown(repo string) *Error {
 
 // Catalog lists up to n repositories that come after last in the order of their bytes. more says that there are others.
 func (r *Registry) Catalog(ctx context.Context, last string, n int) (repos []string, more bool, err error) {
-	return r.page(ctx, catalogPrefix, catalogSuffix, last, n)
+	after := ""
+	if last != "" {
+		after = catalogKey(last)
+	}
+	keys, more, err := r.page(ctx, catalogPrefix, after, n)
+	repos = make([]string, len(keys))
+	for i, key := range keys {
+		repos[i] = catalogName(key)
+	}
+	return repos, more, err
 }
 
 // Search lists up to n repositories whose names contain text.
@@ -181,7 +189,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
 			return err
 		}
 	}
-	tags, _, err := r.page(ctx, tagsPrefix(repo), "", "", 1)
+	tags, _, err := r.page(ctx, tagsPrefix(repo), "", 1)
 	if err == nil && len(tags) > 0 {
 		if err := r.putIfAbsent(ctx, catalogKey(repo), nil); !errors.Is(err, drivers.ErrExists) {
 			return err

@@ -232,8 +232,15 @@ func manifestType(contentType string, body []byte) string {
 	return c.MediaType
 }
 
-// checkKeys refuses JSON that readers can understand in different ways: not an object, a key twice in one
-// object at the top, or keys there that differ only in case (Go's decoder takes any case), and what is nested very deep.
+// keysOfUs are the keys whose values the registry reads.
+var keysOfUs = []string{
+	"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests", "subject", "annotations", "fsLayers",
+	"digest", "size", "urls", "data", "platform",
+}
+
+// checkKeys refuses JSON that readers can understand in different ways: not an object, a key twice in one object, and in
+// the manifest itself and its descriptors a key that differs from one of the format's by its case only (Go's decoder takes
+// any case, others don't). It refuses what is nested very deep too.
 func checkKeys(body []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
@@ -244,36 +251,71 @@ func checkKeys(body []byte) error {
 	if t != json.Delim('{') {
 		return fmt.Errorf("is not a JSON object")
 	}
-	seen := map[string]string{}
-	depth, wantKey := 1, true
-	for depth > 0 {
+	if err := checkObject(dec, 1, true); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fmt.Errorf("goes on after its end")
+	}
+	return nil
+}
+
+// checkObject reads an object to its end. ours says that its keys are the format's, not anybody's.
+func checkObject(dec *json.Decoder, depth int, ours bool) error {
+	seen := map[string]bool{}
+	for {
 		t, err := dec.Token()
 		if err != nil {
 			return fmt.Errorf("is not JSON: %v", err)
 		}
-		delim, isDelim := t.(json.Delim)
-		switch {
-		case isDelim && (delim == '{' || delim == '['):
-			if depth++; depth > maxNesting {
-				return fmt.Errorf("is nested more than %d deep", maxNesting)
+		if t == json.Delim('}') {
+			return nil
+		}
+		key, _ := t.(string)
+		if seen[key] {
+			return fmt.Errorf("has the key %q twice in one object", key)
+		}
+		seen[key] = true
+		below := false
+		for _, k := range keysOfUs {
+			if !ours || !strings.EqualFold(k, key) {
+				continue
 			}
-		case isDelim:
-			depth--
-			wantKey = depth == 1
-		case depth == 1 && wantKey:
-			key, _ := t.(string)
-			fold := strings.ToLower(key)
-			if other, twice := seen[fold]; twice {
-				return fmt.Errorf("has the keys %q and %q", other, key)
+			if k != key {
+				return fmt.Errorf("has the key %q, which has to be written %q", key, k)
 			}
-			seen[fold] = key
-			wantKey = false
-		case depth == 1:
-			wantKey = true
+			below = k != "annotations" && k != "platform"
+		}
+		if t, err = dec.Token(); err != nil {
+			return fmt.Errorf("is not JSON: %v", err)
+		}
+		if err := checkValue(dec, t, depth, below); err != nil {
+			return err
 		}
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return fmt.Errorf("goes on after its end")
+}
+
+// checkValue reads the rest of the value that begins with t.
+func checkValue(dec *json.Decoder, t json.Token, depth int, ours bool) error {
+	if depth >= maxNesting {
+		return fmt.Errorf("is nested more than %d deep", maxNesting)
+	}
+	switch t {
+	case json.Delim('{'):
+		return checkObject(dec, depth+1, ours)
+	case json.Delim('['):
+		for {
+			t, err := dec.Token()
+			if err != nil {
+				return fmt.Errorf("is not JSON: %v", err)
+			}
+			if t == json.Delim(']') {
+				return nil
+			}
+			if err := checkValue(dec, t, depth+1, ours); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

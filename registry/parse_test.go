@@ -50,12 +50,12 @@ func FuzzManifest(f *testing.F) {
 }
 
 func TestCheckKeys(t *testing.T) {
-	for _, ok := range []string{`{}`, `{"a":1,"b":{"a":1,"A":2}}`, ` {"a":[{"x":1},{"x":2}]} `, `{"a":"b","b":"a"}`} {
+	for _, ok := range []string{`{}`, `{"a":1,"b":{"a":1,"A":2}}`, `{"annotations":{"Size":"1","size":"2"}}`, `{"x":{"Digest":1}}`, `{"a":1,"A":2}`, ` {"a":[{"x":1},{"x":2}]} `, `{"a":"b","b":"a"}`} {
 		if err := checkKeys([]byte(ok)); err != nil {
 			t.Errorf("%s: %v", ok, err)
 		}
 	}
-	for _, bad := range []string{``, `[]`, `"x"`, `null`, `1`, `{`, `{}{}`, `{"a":1,"a":2}`, `{"a":1,"A":2}`, `{"layers":[],"Layers":[]}`, `{"a":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`} {
+	for _, bad := range []string{``, `[]`, `"x"`, `null`, `1`, `{`, `{}{}`, `{"a":1,"a":2}`, `{"x":[{"a":1,"a":2}]}`, `{"Layers":[]}`, `{"layer\u017f":[]}`, `{"config":{"Digest":1}}`, `{"layers":[{"digest":1,"digest":2}]}`, `{"layers":[],"Layers":[]}`, `{"a":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`} {
 		if err := checkKeys([]byte(bad)); err == nil {
 			t.Errorf("%.40s was let through", bad)
 		}
