@@ -63,6 +63,9 @@ func (c *caller) note(a answer) {
 
 // expand puts values in the place of names.
 func (c *caller) expand(text string) string {
+	if !strings.Contains(text, "$") {
+		return text
+	}
 	var pairs []string
 	for i := c.sent; i > 0; i-- {
 		pairs = append(pairs, "$U"+strconv.Itoa(i), c.locations[i])
@@ -154,8 +157,10 @@ func (c *caller) roundTripUntil(ctx context.Context, server *httptest.Server, r 
 
 func readAnswer(res *http.Response) answer {
 	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(b), err}
+	var b strings.Builder
+	b.Grow(int(max(res.ContentLength, 0)))
+	_, err := io.Copy(&b, res.Body)
+	return answer{res.StatusCode, res.Header, b.String(), err}
 }
 
 // rawText writes a request whose Content-Length need not be that of its body.

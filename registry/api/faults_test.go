@@ -197,6 +197,14 @@ func faultRows() []row {
 				{"@new GET $R/manifests/1", "", "200", img},
 			})
 		}},
+		{from: "E79", name: "a manifest that is in the store and would not be taken any more is served and can be deleted", with: faulty, steps: pushed("1"), run: func(c *caller) {
+			c.change(c.keys("repos/" + c.name + "/_manifests/")[0], func(b string) string { return strings.Replace(b, "oci.image.manifest.v1", "foo.old", 1) })
+			c.all(steps{
+				{"@new GET $R/manifests/" + digest, "", "200 | Content-Type: application/vnd.foo.old+json", img},
+				{"@new DELETE $R/manifests/" + digest, "", "202", ""},
+				{"@new GET $R/manifests/1", "", "404 MANIFEST_UNKNOWN", ""},
+			})
+		}},
 		{from: "C45", name: "the store breaks off in the middle of a blob", with: faulty, steps: steps{has(bigger)}, run: func(c *caller) {
 			for _, r := range []string{"", " | Range: bytes=0-9999999", " | Range: bytes=0-4999999,6000000-9999999"} {
 				n := 0

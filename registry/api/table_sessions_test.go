@@ -67,22 +67,22 @@ func valueRows() []row {
 		forged("missing", func(before, _ string) string { return strings.TrimSuffix(before, "?_state=") + "?x=1" }),
 		forged("no base64", func(before, _ string) string { return before + "%2e%2e%2f%00" }),
 		forged("signed by nobody", func(before, value string) string {
-			b := mustDecode(value)
+			b := decode(value)
 			clear(b[len(b)-16:])
 			return before + base64.RawURLEncoding.EncodeToString(b)
 		}),
 		forged("changed in one bit", func(before, value string) string {
-			b := mustDecode(value)
+			b := decode(value)
 			b[len(b)/2] ^= 1
 			return before + base64.RawURLEncoding.EncodeToString(b)
 		}),
 		forged("changed in its first byte", func(before, value string) string {
-			b := mustDecode(value)
+			b := decode(value)
 			b[0]++
 			return before + base64.RawURLEncoding.EncodeToString(b)
 		}),
 		forged("nothing but a signature", func(before, value string) string {
-			b := mustDecode(value)
+			b := decode(value)
 			return before + base64.RawURLEncoding.EncodeToString(b[len(b)-16:])
 		}),
 		forged("zeros", func(before, _ string) string { return before + strings.Repeat("A", 120) }),
@@ -130,11 +130,9 @@ func valueRows() []row {
 	}
 }
 
-func mustDecode(value string) []byte {
-	b, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil {
-		panic(err) // a Location that this test was given
-	}
+// decode takes apart a value that the registry made.
+func decode(value string) []byte {
+	b, _ := base64.RawURLEncoding.DecodeString(value) // one that is no base64 fails the row
 	return b
 }
 

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -64,13 +65,13 @@ type step struct {
 const nothing = "(nothing)"
 
 // table is all rows that run over every store.
-func table() []row {
+var table = sync.OnceValue(func() []row {
 	return slices.Concat(
 		sessionRows(), chunkRows(), finishRows(), valueRows(), replicaRows(), flowRows(), bodyRows(),
 		mountRows(), blobRows(), manifestRows(), conditionRows(), tagRows(), contentRows(), invalidRows(),
 		deleteRows(), repositoryRows(), listRows(), searchRows(), referrerRows(), nameRows(), pathRows(), httpRows(),
 	)
-}
+})
 
 // mode is how the requests of a row find the processes that serve the store.
 type mode int
@@ -151,7 +152,7 @@ func TestTableIsComplete(t *testing.T) {
 	const least = 250
 	names, said := map[string]bool{}, map[string]string{}
 	requests := 0
-	for _, r := range append(table(), faultRows()...) {
+	for _, r := range slices.Concat(table(), faultRows()) {
 		name := r.from + ": " + r.name
 		if names[name] {
 			t.Errorf("two rows are named %q", name)
