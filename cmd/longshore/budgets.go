@@ -19,6 +19,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers/counting"
 	"github.com/longshore-registry/longshore/drivers/minio"
 	"github.com/longshore-registry/longshore/drivers/prefix"
+	"github.com/longshore-registry/longshore/drivers/s3"
 	"github.com/longshore-registry/longshore/registry"
 	"github.com/longshore-registry/longshore/registry/api"
 	"github.com/longshore-registry/longshore/registry/budget"
@@ -55,9 +56,12 @@ The exit code is 1 if a budget is passed.`,
 func (p program) budgets(ctx context.Context, l loaded) (results []budget.Result, err error) {
 	var wire budget.Wire
 	var store budget.Store
-	if c, ok := l.driver.Config.(*minio.Config); ok {
-		c.Transport = wire.Transport
-		store = budget.Store{Requests: wire.Requests, Part: budget.WirePart}
+	onWire := budget.Store{Requests: wire.Requests, Part: budget.WirePart}
+	switch c := l.driver.Config.(type) {
+	case *minio.Config:
+		c.Transport, store = wire.Transport, onWire
+	case *s3.Config:
+		c.Transport, store = wire.Transport, onWire
 	}
 	d, err := l.driver.open(ctx)
 	if err != nil {

@@ -65,6 +65,9 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			if err != nil {
 				return err
 			}
+			if i, ok := store.(interface{ Identity() string }); ok {
+				log.Info("credentials for the store", "identity", i.Identity())
+			}
 			r, err = registry.Open(opening, store, registryOptions(l.settings, log))
 			return err
 		})

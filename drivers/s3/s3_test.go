@@ -14,7 +14,6 @@ import (
 	"github.com/longshore-registry/longshore/conformance"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
-	"github.com/longshore-registry/longshore/internal/cephtest"
 	"github.com/longshore-registry/longshore/internal/faultproxy"
 	"github.com/longshore-registry/longshore/internal/miniotest"
 	"github.com/longshore-registry/longshore/internal/s3suite"
@@ -95,8 +94,10 @@ func TestWire(t *testing.T) {
 	}.Run(t)
 }
 
+// short is for a run beside a full one: the rest is the same.
+var short = conformance.Config{ListKeys: 1100, Repeat: 2}
+
 func TestConformance(t *testing.T) {
-	short := conformance.Config{ListKeys: 1100, Repeat: 2} // beside a full run the rest is the same
 	t.Run("minio", func(t *testing.T) { conform(t, conformance.Config{}, onMinIO(t)) })
 	t.Run("minio, with other settings", func(t *testing.T) {
 		c := onMinIO(t)
@@ -110,15 +111,6 @@ func TestConformance(t *testing.T) {
 		folder := short
 		folder.RacyCommit = true
 		conform(t, folder, at(s.URL, s.AccessKey, s.SecretKey))
-	})
-	t.Run("ceph", func(t *testing.T) {
-		s := cephtest.Start(t)
-		c := at(s.URL, s.AccessKey, s.SecretKey)
-		c.AllParts, c.IfMatch = true, "off"
-		c.Attempts = 12 // while one completes an upload, the other gets 500 for longer than a few short pauses
-		ceph := short
-		ceph.MaxKey = 900 // beyond, the answer to CompleteMultipartUpload has zero bytes in it
-		conform(t, ceph, c)
 	})
 }
 
