@@ -122,10 +122,7 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 			return err
 		}
 	}
-	c, err := parseManifest(m.MediaType, m.Body)
-	if err != nil {
-		return err
-	}
+	c := readContent(m.Body)
 	if err := r.deleteTagsOf(ctx, repo, d); err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (s *server) logRequest(w *response, r *http.Request, start time.Time, err e
 	level := slog.LevelDebug
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status), slog.Int64("bytes", w.written),
-		slog.Duration("took", time.Since(start)), slog.String("client", s.client(r).String()),
+		slog.Float64("took_ms", float64(time.Since(start).Microseconds())/1000), slog.String("client", s.client(r).String()),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", err.Error()))
