@@ -29,7 +29,7 @@ try: apt
 # The last line is the totals of all tests, alone.
 test: apt tools check
 	go run ./e2e/report -require e2e/required.txt \
-		'test -race -tags integration -timeout 20m ./...' \
+		'test -race -tags integration -count 1 -timeout 30m ./...' \
 		'test -tags e2e -count 1 -timeout 40m ./e2e'
 
 unit:
