@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -216,13 +215,4 @@ func (r *Registry) deleteAll(ctx context.Context, prefix string) error {
 		return nil
 	}
 	return r.driver.Delete(ctx, keys...)
-}
-
-func compareDetail(a, b *Error) int {
-	digestOf := func(e *Error) digest.Digest {
-		m, _ := e.Detail.(map[string]any)
-		d, _ := m["digest"].(digest.Digest)
-		return d
-	}
-	return cmp.Compare(digestOf(a), digestOf(b))
 }

@@ -34,7 +34,7 @@ type Manifest struct {
 	id string // of this very push
 }
 
-// Descriptor is one descriptor in a manifest; fields that the registry has no use for are left out.
+// descriptor is one in a manifest; fields that the registry has no use for are left out.
 type descriptor struct {
 	MediaType    string            `json:"mediaType"`
 	ArtifactType string            `json:"artifactType"`

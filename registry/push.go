@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -210,12 +211,20 @@ func (p *pushing) lookAt(ctx context.Context, blobs, children []digest.Digest) e
 		return err
 	}
 	if len(missing) > 0 {
-		slices.SortFunc(missing, func(a, b *Error) int {
-			return compareDetail(a, b)
-		})
+		slices.SortFunc(missing, compareDigests)
 		return missing
 	}
 	return nil
+}
+
+// compareDigests orders errors by the digests that they are about.
+func compareDigests(a, b *Error) int {
+	digestOf := func(e *Error) digest.Digest {
+		m, _ := e.Detail.(map[string]any)
+		d, _ := m["digest"].(digest.Digest)
+		return d
+	}
+	return cmp.Compare(digestOf(a), digestOf(b))
 }
 
 // blobStays reads link, announcement and record, in this order.
