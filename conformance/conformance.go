@@ -9,9 +9,9 @@
 //
 //	func TestConformance(t *testing.T) {
 //		conformance.Run(t, conformance.Config{
-//			Open:   func(t *testing.T) drivers.Driver { return open(t, t.TempDir()) },
-//			Reopen: func(t *testing.T, d drivers.Driver) drivers.Driver { return open(t, d.(*fs.Driver).Root()) },
-//			Where:  func(t *testing.T, d drivers.Driver) string { return d.(*fs.Driver).Root() },
+//			Open:   func(t testing.TB) drivers.Driver { return open(t, t.TempDir()) },
+//			Reopen: func(t testing.TB, d drivers.Driver) drivers.Driver { return open(t, d.(*fs.Driver).Root()) },
+//			Where:  func(t testing.TB, d drivers.Driver) string { return d.(*fs.Driver).Root() },
 //			Extras: conformance.Extras{Absent: true, Match: true, Files: true},
 //		})
 //	}
@@ -34,16 +34,16 @@ import (
 type Config struct {
 	// Open returns a handle on a new, empty store that no other test uses, and registers with
 	// t.Cleanup what is to be stopped. It is called once or more for each case. Required.
-	Open func(t *testing.T) drivers.Driver
+	Open func(t testing.TB) drivers.Driver
 
 	// Reopen returns a second, independent handle on d's store, as another process would have
 	// it. Nil: the suite uses d again.
-	Reopen func(t *testing.T, d drivers.Driver) drivers.Driver
+	Reopen func(t testing.TB, d drivers.Driver) drivers.Driver
 
 	// Where returns what the function given to Main needs to open d's store in a real second
 	// process. Nil: the store lives and dies with this process, and the cases that need
 	// another are left out.
-	Where func(t *testing.T, d drivers.Driver) string
+	Where func(t testing.TB, d drivers.Driver) string
 
 	// Faults are ways to make the backend fail. The cases that need one that is nil are left out.
 	Faults Faults
@@ -85,17 +85,17 @@ type Extras struct {
 // Faults are ways to make the backend fail for what is sent through one handle, until heal is called.
 type Faults struct {
 	// BreakReads makes bodies of objects break off somewhere before their last byte.
-	BreakReads func(t *testing.T, d drivers.Driver) (heal func())
+	BreakReads func(t testing.TB, d drivers.Driver) (heal func())
 
 	// FailWrites makes requests that change something fail without effect, in a way that the
 	// driver does not retry for longer than some seconds.
-	FailWrites func(t *testing.T, d drivers.Driver) (heal func())
+	FailWrites func(t testing.TB, d drivers.Driver) (heal func())
 
 	// LoseReplies makes requests that change something take effect, and then fail.
-	LoseReplies func(t *testing.T, d drivers.Driver) (heal func())
+	LoseReplies func(t testing.TB, d drivers.Driver) (heal func())
 
 	// Hang makes all requests wait for an answer that does not come.
-	Hang func(t *testing.T, d drivers.Driver) (heal func())
+	Hang func(t testing.TB, d drivers.Driver) (heal func())
 }
 
 // test is one case: a sentence of the contract and the code that tries it.
@@ -108,7 +108,7 @@ type test struct {
 // suite is what a test runs on.
 type suite struct {
 	Config
-	t    *testing.T // for the functions of Config
+	t    testing.TB // for the functions of Config
 	many *manyKeys  // one for all cases of a Run
 }
 

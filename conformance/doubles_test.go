@@ -49,8 +49,8 @@ func (s *switchable) use(hook memory.Hook) {
 
 // faultsOf are all ways to make a memory store fail; hookOf finds the hook of a handle.
 func faultsOf(hookOf func(drivers.Driver) *switchable) Faults {
-	use := func(hook memory.Hook) func(*testing.T, drivers.Driver) func() {
-		return func(_ *testing.T, d drivers.Driver) func() {
+	use := func(hook memory.Hook) func(testing.TB, drivers.Driver) func() {
+		return func(_ testing.TB, d drivers.Driver) func() {
 			hookOf(d).use(hook)
 			return func() { hookOf(d).use(nil) }
 		}
@@ -66,7 +66,7 @@ func faultsOf(hookOf func(drivers.Driver) *switchable) Faults {
 	}
 	broken := errors.New("broken by the test")
 	return Faults{
-		BreakReads: func(t *testing.T, d drivers.Driver) func() {
+		BreakReads: func(t testing.TB, d drivers.Driver) func() {
 			n := 0
 			return use(func(_ context.Context, op, _ string) memory.Outcome {
 				if n++; op == "read" && n%4 == 0 {
@@ -94,7 +94,7 @@ type signer struct {
 	looksFirst bool // SignURL fails for an absent key
 }
 
-func newSigner(t *testing.T, d drivers.Driver) *signer {
+func newSigner(t testing.TB, d drivers.Driver) *signer {
 	s := &signer{d: d}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)

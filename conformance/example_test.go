@@ -13,8 +13,8 @@ import (
 func ExampleRun() {
 	_ = func(t *testing.T) { // TestConformance
 		conformance.Run(t, conformance.Config{
-			Open: func(*testing.T) drivers.Driver { return memory.New(memory.Options{}) },
-			Reopen: func(_ *testing.T, d drivers.Driver) drivers.Driver {
+			Open: func(testing.TB) drivers.Driver { return memory.New(memory.Options{}) },
+			Reopen: func(_ testing.TB, d drivers.Driver) drivers.Driver {
 				return d.(*memory.Driver).Reopen(nil)
 			},
 			Extras: conformance.Extras{Absent: true, Match: true},

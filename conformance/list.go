@@ -262,7 +262,7 @@ func listTests() []test {
 
 // manyKeys is a store with ListKeys objects, filled once for all cases, which leave it as it is.
 type manyKeys struct {
-	t    *testing.T // outlives the cases
+	t    testing.TB // outlives the cases
 	d    drivers.Driver
 	keys []string // in order
 }

@@ -86,7 +86,7 @@ func over(breaks func(*broken)) Config {
 		h *switchable
 	}
 	var handles sync.Map // of *broken to handle
-	keep := func(t *testing.T, m *memory.Driver, h *switchable) drivers.Driver {
+	keep := func(t testing.TB, m *memory.Driver, h *switchable) drivers.Driver {
 		b := &broken{Driver: m, signer: newSigner(t, m), filer: &filer{d: m, folder: t.TempDir()}}
 		breaks(b)
 		handles.Store(b, handle{m, h})
@@ -97,11 +97,11 @@ func over(breaks func(*broken)) Config {
 		return h.(handle)
 	}
 	return Config{
-		Open: func(t *testing.T) drivers.Driver {
+		Open: func(t testing.TB) drivers.Driver {
 			h := &switchable{}
 			return keep(t, memory.New(memory.Options{Hook: h.ask}), h)
 		},
-		Reopen: func(t *testing.T, d drivers.Driver) drivers.Driver {
+		Reopen: func(t testing.TB, d drivers.Driver) drivers.Driver {
 			h := &switchable{}
 			return keep(t, of(d).m.Reopen(h.ask), h)
 		},

@@ -133,12 +133,34 @@ type Filer interface {
 	File(ctx context.Context, key string) (*os.File, Info, error)
 }
 
+// Sweeper is a driver whose backend keeps what streams have written until somebody drops it, also when
+// the process that wrote has died and no state was kept.
+type Sweeper interface {
+	// Leftovers yields the streams that were begun and neither committed nor cancelled, of all
+	// processes, and nothing that is not below the driver's own prefix. Those under way and those suspended are among them: the
+	// caller tells by Began. After an error nothing more is yielded.
+	Leftovers(ctx context.Context) iter.Seq2[Leftover, error]
+
+	// Drop removes what Leftovers found, as Cancel would have; one that is gone is no error. The stream
+	// can't be resumed or committed any more: that is ErrPrecondition.
+	Drop(ctx context.Context, l Leftover) error
+}
+
+// Leftover is a stream that was begun and not ended.
+type Leftover struct {
+	Key   string    // where the object would have appeared; "" if the backend can't tell
+	ID    string    // the backend's or the driver's name for the stream
+	Size  int64     // bytes that the backend keeps for it; -1 if it can't tell
+	Began time.Time // by the backend's clock; where it doesn't tell, when something was last written
+}
+
 // Extras is what a driver can do beyond Driver. A nil field means it can't.
 type Extras struct {
 	Absent AbsentPutter
 	Match  MatchPutter
 	Signer Signer
 	Files  Filer
+	Sweep  Sweeper
 }
 
 // ExtrasOf finds what d can do beyond Driver. A wrapper around another driver has a method
@@ -152,5 +174,6 @@ func ExtrasOf(d Driver) Extras {
 	e.Match, _ = d.(MatchPutter)
 	e.Signer, _ = d.(Signer)
 	e.Files, _ = d.(Filer)
+	e.Sweep, _ = d.(Sweeper)
 	return e
 }

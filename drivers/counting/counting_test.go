@@ -20,8 +20,8 @@ func TestConformanceOverMemory(t *testing.T) {
 		return c
 	}
 	conformance.Run(t, conformance.Config{
-		Open: func(*testing.T) drivers.Driver { return wrap(memory.New(memory.Options{})) },
-		Reopen: func(_ *testing.T, d drivers.Driver) drivers.Driver {
+		Open: func(testing.TB) drivers.Driver { return wrap(memory.New(memory.Options{})) },
+		Reopen: func(_ testing.TB, d drivers.Driver) drivers.Driver {
 			m, _ := within.Load(d)
 			return wrap(m.(*memory.Driver).Reopen(nil))
 		},
@@ -31,7 +31,7 @@ func TestConformanceOverMemory(t *testing.T) {
 
 func TestConformanceOverFS(t *testing.T) {
 	conformance.Run(t, conformance.Config{
-		Open: func(t *testing.T) drivers.Driver {
+		Open: func(t testing.TB) drivers.Driver {
 			d, err := fs.Open(t.Context(), fs.Config{Root: t.TempDir(), Durability: fs.Fast})
 			if err != nil {
 				t.Fatal(err)

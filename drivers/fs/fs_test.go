@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 func TestConformance(t *testing.T) {
 	for _, durability := range []string{fs.Full, fs.Fast} {
 		t.Run(durability, func(t *testing.T) {
-			open := func(t *testing.T, root string) drivers.Driver {
+			open := func(t testing.TB, root string) drivers.Driver {
 				d, err := fs.Open(t.Context(), fs.Config{Root: root, Durability: durability})
 				if err != nil {
 					t.Fatal(err)
@@ -29,11 +29,11 @@ func TestConformance(t *testing.T) {
 				return d
 			}
 			conformance.Run(t, conformance.Config{
-				Open: func(t *testing.T) drivers.Driver { return open(t, t.TempDir()) },
-				Reopen: func(t *testing.T, d drivers.Driver) drivers.Driver {
+				Open: func(t testing.TB) drivers.Driver { return open(t, t.TempDir()) },
+				Reopen: func(t testing.TB, d drivers.Driver) drivers.Driver {
 					return open(t, d.(*fs.Driver).Root())
 				},
-				Where:  func(_ *testing.T, d drivers.Driver) string { return d.(*fs.Driver).Root() },
+				Where:  func(_ testing.TB, d drivers.Driver) string { return d.(*fs.Driver).Root() },
 				Extras: conformance.Extras{Absent: true, Match: true, Files: true},
 				Name:   "fs",
 			})

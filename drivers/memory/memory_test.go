@@ -17,26 +17,26 @@ import (
 
 func TestConformance(t *testing.T) {
 	var hooks sync.Map // of *memory.Driver to *switchable
-	use := func(hook memory.Hook) func(*testing.T, drivers.Driver) func() {
-		return func(_ *testing.T, d drivers.Driver) func() {
+	use := func(hook memory.Hook) func(testing.TB, drivers.Driver) func() {
+		return func(_ testing.TB, d drivers.Driver) func() {
 			h, _ := hooks.Load(d)
 			return h.(*switchable).use(hook)
 		}
 	}
 	conformance.Run(t, conformance.Config{
-		Open: func(t *testing.T) drivers.Driver {
+		Open: func(t testing.TB) drivers.Driver {
 			h := &switchable{}
 			d := memory.New(memory.Options{Hook: h.ask, OnViolation: func(err error) { t.Error(err) }, Page: 100})
 			hooks.Store(d, h)
 			return d
 		},
-		Reopen: func(_ *testing.T, d drivers.Driver) drivers.Driver {
+		Reopen: func(_ testing.TB, d drivers.Driver) drivers.Driver {
 			return d.(*memory.Driver).Reopen(nil)
 		},
 		Extras: conformance.Extras{Absent: true, Match: true},
 		Name:   "memory",
 		Faults: conformance.Faults{
-			BreakReads: func(_ *testing.T, d drivers.Driver) func() {
+			BreakReads: func(_ testing.TB, d drivers.Driver) func() {
 				h, _ := hooks.Load(d)
 				reads := 0
 				return h.(*switchable).use(func(_ context.Context, op, _ string) memory.Outcome {

@@ -76,7 +76,7 @@ func TestConformance(t *testing.T) {
 func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 	configs := make(map[drivers.Driver]Config)
 	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
-	reopen := func(t *testing.T, c Config) drivers.Driver {
+	reopen := func(t testing.TB, c Config) drivers.Driver {
 		t.Helper()
 		p := faultproxy.New(t, server.Get(t).URL)
 		direct := c.Endpoint
@@ -89,8 +89,8 @@ func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 	base := newConfig(t)
 	base.Attempts = 4 // or lost replies would take minutes
 	change(&base)
-	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t *testing.T, d drivers.Driver) func() {
-		return func(_ *testing.T, d drivers.Driver) func() {
+	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t testing.TB, d drivers.Driver) func() {
+		return func(_ testing.TB, d drivers.Driver) func() {
 			p := proxies[d]
 			p.Set(func(call string) faultproxy.Fault {
 				if kinds(call) {
@@ -101,13 +101,13 @@ func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 			return func() { p.Set(nil) }
 		}
 	}
-	suite.Open = func(t *testing.T) drivers.Driver {
+	suite.Open = func(t testing.TB) drivers.Driver {
 		c := base
 		c.Bucket = server.Get(t).Bucket(t)
 		return reopen(t, c)
 	}
-	suite.Reopen = func(t *testing.T, d drivers.Driver) drivers.Driver { return reopen(t, configs[d]) }
-	suite.Where = func(t *testing.T, d drivers.Driver) string {
+	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, configs[d]) }
+	suite.Where = func(t testing.TB, d drivers.Driver) string {
 		c := configs[d]
 		where, err := json.Marshal(map[string]any{
 			"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey,

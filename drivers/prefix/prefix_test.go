@@ -15,7 +15,7 @@ import (
 
 const within = "shared/registry-1"
 
-func wrap(t *testing.T, d drivers.Driver) drivers.Driver {
+func wrap(t testing.TB, d drivers.Driver) drivers.Driver {
 	p, err := prefix.New(d, within)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func wrap(t *testing.T, d drivers.Driver) drivers.Driver {
 
 func TestConformanceOverMemory(t *testing.T) {
 	var stores sync.Map // of the prefixed driver to *memory.Driver
-	open := func(t *testing.T, m *memory.Driver) drivers.Driver {
+	open := func(t testing.TB, m *memory.Driver) drivers.Driver {
 		// Neighbours that must not be seen.
 		for _, key := range []string{"shared/registry-1-2/x", "shared/registry-1.x", "shared/registry-0/x", "shared/registry-10", "a", "z"} {
 			if err := m.Put(t.Context(), key, []byte(key)); err != nil {
@@ -37,8 +37,8 @@ func TestConformanceOverMemory(t *testing.T) {
 		return p
 	}
 	conformance.Run(t, conformance.Config{
-		Open: func(t *testing.T) drivers.Driver { return open(t, memory.New(memory.Options{})) },
-		Reopen: func(t *testing.T, d drivers.Driver) drivers.Driver {
+		Open: func(t testing.TB) drivers.Driver { return open(t, memory.New(memory.Options{})) },
+		Reopen: func(t testing.TB, d drivers.Driver) drivers.Driver {
 			m, _ := stores.Load(d)
 			return open(t, m.(*memory.Driver).Reopen(nil))
 		},
@@ -50,7 +50,7 @@ func TestConformanceOverMemory(t *testing.T) {
 
 func TestConformanceOverFS(t *testing.T) {
 	conformance.Run(t, conformance.Config{
-		Open: func(t *testing.T) drivers.Driver {
+		Open: func(t testing.TB) drivers.Driver {
 			d, err := fs.Open(t.Context(), fs.Config{Root: t.TempDir(), Durability: fs.Fast})
 			if err != nil {
 				t.Fatal(err)

@@ -119,7 +119,7 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
 	direct := make(map[drivers.Driver]Config)
 	base.Attempts = max(4, base.Attempts-6) // or lost replies would take minutes
-	reopen := func(t *testing.T, c Config) drivers.Driver {
+	reopen := func(t testing.TB, c Config) drivers.Driver {
 		t.Helper()
 		p := faultproxy.New(t, c.Endpoint)
 		proxied := c
@@ -128,8 +128,8 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		proxies[d], direct[d] = p, c
 		return d
 	}
-	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t *testing.T, d drivers.Driver) func() {
-		return func(_ *testing.T, d drivers.Driver) func() {
+	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t testing.TB, d drivers.Driver) func() {
+		return func(_ testing.TB, d drivers.Driver) func() {
 			p := proxies[d]
 			p.Set(func(call string) faultproxy.Fault {
 				if kinds(call) {
@@ -140,13 +140,13 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 			return func() { p.Set(nil) }
 		}
 	}
-	suite.Open = func(t *testing.T) drivers.Driver {
+	suite.Open = func(t testing.TB) drivers.Driver {
 		c := base
 		c.Bucket = fmt.Sprintf("test-s3-%d", buckets.Add(1))
 		return reopen(t, c)
 	}
-	suite.Reopen = func(t *testing.T, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
-	suite.Where = func(t *testing.T, d drivers.Driver) string {
+	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
+	suite.Where = func(t testing.TB, d drivers.Driver) string {
 		c := direct[d]
 		where, err := json.Marshal(map[string]any{
 			"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey,

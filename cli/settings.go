@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -150,15 +150,17 @@ type loaded struct {
 	file   string       // "" for none
 }
 
-// load reads the configuration from the file, if one is named, and the environment. The error is
-// a config.Problems.
+// load reads the configuration from the file, if one is named, and the environment. What is wrong with
+// it is a config.Problems.
 func (p program) load(args []string) (loaded, error) {
-	all := table(p.defaultRoot())
+	all, err := p.drivers()
+	if err != nil {
+		return loaded{}, err
+	}
 	l := loaded{settings: defaultSettings(all)}
 	if len(args) > 0 {
 		l.file = args[0]
 	}
-	var err error
 	l.keys, err = config.Load(l.settings, config.Options{
 		File: l.file, Env: p.env, Prefix: envPrefix, Ignore: foreignVariable, Hints: hints(),
 	})

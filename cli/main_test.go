@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"io"
@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"longshore": main})
+	testscript.Main(m, map[string]func(){"longshore": func() { os.Exit(Main()) }})
 }
 
 // TestScripts runs testdata/script/*.txtar against the program. In them $ADDR is a free address,

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/configuration.md")
 
-const page = "../../docs/configuration.md"
+const page = "../docs/configuration.md"
 
 // TestConfigurationPage fails when the reference is not what the settings say.
 func TestConfigurationPage(t *testing.T) {
@@ -30,7 +30,7 @@ func TestConfigurationPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("docs/configuration.md is out of date; write it with\n\tgo test ./cmd/longshore -run TestConfigurationPage -update")
+		t.Errorf("docs/configuration.md is out of date; write it with\n\tgo test ./cli -run TestConfigurationPage -update")
 	}
 }
 
@@ -152,7 +152,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 func TestExamplesOfTheDocs(t *testing.T) {
 	env := []string{"MINIO_SECRET_KEY=hush"}
 	for _, name := range []string{"configuration.md", "getting-started.md"} {
-		text, err := os.ReadFile(filepath.Join("../../docs", name))
+		text, err := os.ReadFile(filepath.Join("../docs", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func TestExamplesOfTheDocs(t *testing.T) {
 
 const introduction = `# Configuration
 
-<!-- Made of the settings' own descriptions: go test ./cmd/longshore -run TestConfigurationPage -update -->
+<!-- Made of the settings' own descriptions: go test ./cli -run TestConfigurationPage -update -->
 
 Longshore needs no configuration. What is not set has the default given here.
 

@@ -1,11 +1,13 @@
-package main
+package cli
 
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/longshore-registry/longshore/config"
 	"github.com/longshore-registry/longshore/drivers"
@@ -30,6 +32,34 @@ func table(root string) []driver {
 		entry("memory", "The memory of the process, for trying things: the images are gone when it ends.", memory.Defaults(), memory.Open,
 			func(memory.Config) string { return "memory of this process, gone when it ends" }),
 	}
+}
+
+// Driver is a storage driver that can be chosen in the configuration.
+type Driver struct {
+	fresh func() driver // with the default settings
+}
+
+// NewDriver makes a Driver of what a package of a driver exports. name is its key below storage, doc a
+// sentence for the reference of the settings, defaults the settings of a user who says nothing: a struct whose fields have
+// yaml tags, in the types that package config knows. open is asked after defaults, changed by
+// the configuration, has passed Validate. place says in words where the images are, without secrets.
+func NewDriver[C interface{ Validate() error }, D drivers.Driver](
+	name, doc string, defaults C, open func(context.Context, C) (D, error), place func(C) string,
+) Driver {
+	return Driver{fresh: func() driver { return entry(name, doc, defaults, open, place) }}
+}
+
+// drivers are all that can be chosen: our own and those that were added.
+func (p program) drivers() ([]driver, error) {
+	all := table(p.defaultRoot())
+	for _, m := range p.more {
+		d := m.fresh()
+		if slices.ContainsFunc(all, func(a driver) bool { return a.Name == d.Name }) {
+			return nil, fmt.Errorf("two storage drivers are called %q: give one that is compiled in another name", d.Name)
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 // driver is a storage driver and its settings.
