@@ -34,6 +34,7 @@ func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
 		return nil, w.failed(ctx, op, err)
 	}
 	encoded := s.encode(objectID(w.s.Bucket, w.full))
+	w.discardFolded(ctx)
 	w.end()
 	return encoded, nil
 }
@@ -91,6 +92,7 @@ func (w *writer) Commit(ctx context.Context) error {
 	if err := w.commit(joined); err != nil {
 		return w.failed(ctx, op, err)
 	}
+	w.discardFolded(joined)
 	if w.marks != "" {
 		// The object is there. What is left of the marks is a matter of the store's own cleaning.
 		_ = w.s.Store.Abort(joined, w.full, w.marks)
@@ -108,7 +110,7 @@ func (w *writer) commit(ctx context.Context) error {
 		return err
 	}
 	if len(w.rest()) > 0 || len(w.parts) == 0 { // an upload without any part can't be completed
-		if w.next > MaxNumber {
+		if w.next > w.s.most() {
 			return w.s.invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
 		}
 		var sum [md5.Size]byte
@@ -123,6 +125,11 @@ func (w *writer) commit(ctx context.Context) error {
 	}
 	if err := w.wait(ctx); err != nil {
 		return err
+	}
+	if seal, ok := w.s.Store.(Sealer); ok && w.resumed {
+		if err := seal.Seal(ctx, w.full, cmp.Or(w.marks, w.upload), w.mark); err != nil {
+			return err
+		}
 	}
 	return w.complete(ctx)
 }

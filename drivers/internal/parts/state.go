@@ -101,7 +101,7 @@ func decodeState(b, object []byte) (state, error) {
 	number := 0
 	for range count {
 		number += int(r.number(MaxNumber))
-		p := Part{Number: number, Size: int64(r.number(MaxPart)), ETag: r.etag()}
+		p := Part{Number: number, Size: int64(r.number(MaxObject)), ETag: r.etag()}
 		if c := r.take(4); c != nil {
 			p.CRC = binary.BigEndian.Uint32(c)
 		}

@@ -1,8 +1,9 @@
-// Package parts is what drivers of stores with the S3 API have in common in writing large objects: the Writer, the state
-// of a suspended one, the sizes of parts and the pool of buffers.
+// Package parts is what drivers of stores that make an object of parts have in common: the Writer, the state
+// of a suspended one, the sizes of parts and the pool of buffers. Its words are those of S3's multipart uploads.
 package parts
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -51,6 +52,26 @@ type Store interface {
 	Fail(ctx context.Context, op, key string, err error) error
 }
 
+// Folder is a Store that can make one part of several, so that what Complete has to do
+// does not grow with the object.
+type Folder interface {
+	// Fold makes one part of several that follow each other, and leaves these as they are. The part has the number of the first.
+	Fold(ctx context.Context, full, upload string, parts []Part) (Part, error)
+
+	// Discard removes parts that were folded. One that is gone is no error.
+	Discard(ctx context.Context, full, upload string, parts []Part) error
+}
+
+// foldAt is how many parts are folded into one: as many as one request of Google's compose takes.
+const foldAt = 32
+
+// Sealer is a Store in which one of several Writers that were resumed from one state can shut the others out.
+type Sealer interface {
+	// Seal makes FirstPart return something else than mark from now on, unless it does already: that is an error of the
+	// kind ErrPrecondition. Of several calls with one mark one succeeds.
+	Seal(ctx context.Context, full, upload, mark string) error
+}
+
 // Made is what a store says of an object that it has made of parts.
 type Made struct {
 	ETag   string // without quotes
@@ -70,11 +91,17 @@ type Streams struct {
 	// known is then no larger than 9,999 times PartSize, and a state can be as large as PartSize.
 	Equal bool
 
+	// Most is the highest number that a part can have; 0 is S3's 10,000.
+	Most int
+
 	// AllParts is for stores that complete an upload only with all parts that it has. Marks then have an upload of their own, and
 	// numbers of parts no gaps. A stream whose last process died after it had sent more parts than this one will
 	// is refused at Commit.
 	AllParts bool
 }
+
+// most is the highest number that a part can have.
+func (s *Streams) most() int { return cmp.Or(s.Most, MaxNumber) }
 
 // invalid is an error about an argument.
 func (s *Streams) invalid(op, key, format string, args ...any) error {

@@ -16,38 +16,40 @@ import (
 // first part is full. Parts go up in parallel while the next one fills, as many as there are buffers free. A Writer that has less than
 // a buffer's worth of bytes, and of known size, takes no more memory than these.
 //
-// Without a known size, parts double in size after every thousand, so that 9,999 of them hold
-// more than S3's 5 TiB; with one, all parts have the size that is needed. A part that is larger than
+// Without a known size, parts double in size after every tenth of the numbers that there are, so that S3's 9,999 of
+// them hold more than its 5 TiB; with one, all parts have the size that is needed. A part that is larger than
 // all the memory for buffers is sent alone.
 func (s *Streams) Writer(ctx context.Context, key, full string, size int64) (drivers.Writer, error) {
 	const op = "writer"
 	if size > MaxObject {
-		return nil, s.invalid(op, key, "%d bytes are more than S3's 5 TiB", size)
+		return nil, s.invalid(op, key, "%d bytes are more than 5 TiB", size)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	w := s.newWriter(ctx, key, full)
 	w.hint = max(size, -1)
-	w.partSize = evenPart(w.partSize, size)
+	w.partSize = s.evenPart(size)
 	return w, nil
 }
 
 // errEnded is said of a Writer that is used after Suspend, Commit or Cancel.
 var errEnded = errors.New("the writer has ended")
 
-// evenPart is the size of the parts of an object of a known size. It leaves a thousand numbers
+// evenPart is the size of the parts of an object of a known size. It leaves a tenth of the numbers
 // for a size that was too low.
-func evenPart(base, size int64) int64 {
+func (s *Streams) evenPart(size int64) int64 {
 	const mib = 1 << 20
-	if needed := size / (MaxNumber - 1000); needed >= base {
+	if needed := size / int64(s.most()-s.most()/10); needed >= s.PartSize {
 		return (needed/mib + 1) * mib
 	}
-	return base
+	return s.PartSize
 }
 
 // grownPart is the size of a part of an object of unknown size.
-func grownPart(base int64, number int) int64 { return min(base<<((number-1)/1000), MaxPart) }
+func (s *Streams) grownPart(base int64, number int) int64 {
+	return min(base<<((number-1)/(s.most()/10)), MaxPart)
+}
 
 // Resume is part of drivers.Driver. It makes no request: whether the state is the newest one is asked before the first
 // part is sent, and at Suspend and Commit again.
@@ -72,7 +74,8 @@ func (s *Streams) Resume(ctx context.Context, key, full string, encoded []byte) 
 		w.next = p.Number + 1
 	}
 	w.size += int64(len(from.tail))
-	if w.next < 2000 && !s.AllParts {
+	w.since = w.next
+	if w.next < s.most()/5 && !s.AllParts && s.Most == 0 {
 		// Two processes that resumed one state should not write the same number. Only one of them can
 		// complete, since ETags tell their parts apart; but MinIO compares them some milliseconds before it moves
 		// the parts, without a lock in between (CompleteMultipartUpload in cmd/erasure-multipart.go).
@@ -105,6 +108,7 @@ type writer struct {
 	n        int    // bytes in buf
 	tail     []byte // comes before buf: from a state, or from a buffer that was too small
 	next     int    // number of the next part
+	since    int    // number of the first part that is not of a state
 
 	upload   string // "" until there is one
 	marks    string // the upload that has the mark; "" if it is the same
@@ -117,8 +121,10 @@ type writer struct {
 
 	sending sync.WaitGroup
 	mu      sync.Mutex
-	parts   []Part
-	err     error // the first failure; the writer is good for Cancel only
+	parts   []Part // in the order of their numbers
+	folding bool   // one Fold is under way, or has failed
+	folded  []Part // of the state, and in no part list any more
+	err     error  // the first failure; the writer is good for Cancel only
 }
 
 func (s *Streams) newWriter(ctx context.Context, key, full string) *writer {
@@ -159,7 +165,7 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // take gets a buffer for the bytes that come next. The writer holds none while it waits.
 func (w *writer) take(ctx context.Context) error {
-	if w.next > MaxNumber {
+	if w.next > w.s.most() {
 		return w.s.invalid("write", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
 	}
 	size := w.partSize
@@ -168,7 +174,7 @@ func (w *writer) take(ctx context.Context) error {
 	case w.hint >= 0 && expected > int64(len(w.tail)):
 		size = min(size, expected)
 	case !w.s.Equal:
-		size = grownPart(size, w.next)
+		size = w.s.grownPart(size, w.next)
 	}
 	buf, err := w.s.Pool.Get(ctx, size)
 	if err != nil {
@@ -246,19 +252,67 @@ func (w *writer) send(body []byte, done func()) {
 	p := Part{Number: w.next, Size: int64(len(body))}
 	w.next++
 	w.mu.Lock()
-	i := len(w.parts)
 	w.parts = append(w.parts, p)
 	w.mu.Unlock()
 	w.sending.Go(func() {
 		err := w.sendPart(w.ctx, w.upload, body, &p)
 		done()
-		w.mu.Lock()
-		w.parts[i] = p
-		w.mu.Unlock()
+		w.arrived(p)
 		if err != nil {
 			w.setErr(w.s.Store.Fail(w.parent, "write", w.key, fmt.Errorf("part %d: %w", p.Number, err)))
 		}
 	})
+}
+
+// arrived notes what the store said of a part, and folds the first parts when there are enough.
+func (w *writer) arrived(p Part) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(w.parts, p.Number, func(p Part, number int) int { return cmp.Compare(p.Number, number) })
+	w.parts[i] = p
+	w.foldSome()
+}
+
+// foldSome begins to fold the first parts in the background if there are enough and no other Fold is under way. Its caller
+// holds mu, and is a goroutine of w.sending or the only one that adds to it.
+//
+// The parts of the state that the writer was resumed from are kept until that state is outdated: another process
+// may have to go on from it.
+func (w *writer) foldSome() {
+	f, ok := w.s.Store.(Folder)
+	if !ok || w.folding || len(w.parts) <= foldAt {
+		return
+	}
+	first := slices.Clone(w.parts[:foldAt])
+	if slices.ContainsFunc(first, func(p Part) bool { return p.ETag == "" }) {
+		return
+	}
+	w.folding = true
+	w.sending.Go(func() {
+		one, err := f.Fold(w.ctx, w.full, w.upload, first)
+		if err != nil {
+			return // Complete does it, or fails with the reason
+		}
+		w.mu.Lock()
+		w.parts = slices.Replace(w.parts, 0, foldAt, one)
+		ours := slices.IndexFunc(first, func(p Part) bool { return p.Number >= w.since })
+		if ours < 0 {
+			ours = len(first)
+		}
+		w.folded = append(w.folded, first[:ours]...)
+		w.folding = false
+		w.foldSome()
+		w.mu.Unlock()
+		_ = f.Discard(w.ctx, w.full, w.upload, first[ours:]) // what is left is a leftover
+	})
+}
+
+// discardFolded removes the parts of the older state that are folded, once that state is outdated.
+func (w *writer) discardFolded(ctx context.Context) {
+	if f, ok := w.s.Store.(Folder); ok && len(w.folded) > 0 {
+		_ = f.Discard(ctx, w.full, w.upload, w.folded) // what is left is a leftover
+		w.folded = nil
+	}
 }
 
 // sendPart sends one part and sets p's ETag and CRC.

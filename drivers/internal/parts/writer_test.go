@@ -4,9 +4,10 @@ import "testing"
 
 func TestPartsHoldTheLargestObject(t *testing.T) {
 	for _, base := range []int64{MinPart, 8 << 20, 100 << 20, MaxPart} {
+		s := &Streams{PartSize: base}
 		var total int64
 		for number := MarkNumber + 1; number <= MaxNumber; number++ {
-			size := grownPart(base, number)
+			size := s.grownPart(base, number)
 			if size < MinPart || size > MaxPart {
 				t.Fatalf("base %d: part %d has %d bytes", base, number, size)
 			}
@@ -16,13 +17,28 @@ func TestPartsHoldTheLargestObject(t *testing.T) {
 			t.Errorf("base %d: all parts hold %d bytes, want 5 TiB", base, total)
 		}
 		for size := int64(1); size <= MaxObject; size = size*3/2 + 1 {
-			part := evenPart(base, size)
+			part := s.evenPart(size)
 			if count := (size + part - 1) / part; count > MaxNumber-MarkNumber || part > MaxPart {
 				t.Errorf("base %d: %d bytes are %d parts of %d", base, size, count, part)
 			}
 		}
-		if part := evenPart(base, MaxObject); (MaxObject+part-1)/part > MaxNumber-MarkNumber {
+		if part := s.evenPart(MaxObject); (MaxObject+part-1)/part > MaxNumber-MarkNumber {
 			t.Errorf("base %d: 5 TiB do not fit", base)
 		}
+	}
+}
+
+// Swift's static large objects have 1,000 segments.
+func TestFewNumbers(t *testing.T) {
+	s := &Streams{PartSize: 8 << 20, Most: 1000}
+	var total int64
+	for number := MarkNumber + 1; number <= s.Most; number++ {
+		total += s.grownPart(s.PartSize, number)
+	}
+	if total < 1<<39 {
+		t.Errorf("without a known size an object holds %d bytes, want 512 GiB", total)
+	}
+	if part := s.evenPart(MaxObject); part > MaxPart+MaxPart/5 || (MaxObject+part-1)/part > int64(s.Most) {
+		t.Errorf("5 TiB are parts of %d bytes", part)
 	}
 }
