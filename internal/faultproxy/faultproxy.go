@@ -1,5 +1,5 @@
-// Package faultproxy stands between a driver and the server of a store with the S3 API, for tests: it counts what passes
-// and makes some of it fail.
+// Package faultproxy stands between a driver and the server of a store, for tests: it counts what passes
+// and makes some of it fail. It knows the requests of the S3 API; for others they are named by its user.
 package faultproxy
 
 import (
@@ -20,6 +20,8 @@ import (
 // Proxy is one proxy, on a port of 127.0.0.1.
 type Proxy struct {
 	URL string // http://127.0.0.1:port
+
+	name func(r *http.Request) string
 
 	mu    sync.Mutex
 	seen  []string
@@ -42,20 +44,34 @@ const (
 	BadOK                  // 200 with an error in the body, not applied
 )
 
-// New starts a proxy in front of the server at the URL server; it ends with the test.
+// New starts a proxy in front of the S3 server at the URL server; it ends with the test.
 func New(t testing.TB, server string) *Proxy {
+	t.Helper()
+	return start(t, server, callOf, true)
+}
+
+// NewNamed starts a proxy in front of another kind of server, which sees its own address in the Host of requests. name names a
+// request; it has to return GET and List for those kinds alone, and for what reads besides one of the other words of [Changes].
+func NewNamed(t testing.TB, server string, name func(r *http.Request) string) *Proxy {
+	t.Helper()
+	return start(t, server, name, false)
+}
+
+func start(t testing.TB, server string, name func(r *http.Request) string, keepHost bool) *Proxy {
 	t.Helper()
 	to, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}
-	p := &Proxy{}
+	p := &Proxy{name: name}
 	forward := &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
-			r.Out.Host = r.In.Host // it is signed
+			if keepHost {
+				r.Out.Host = r.In.Host // it is signed
+			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			panic(http.ErrAbortHandler) // breaks the connection
@@ -86,7 +102,7 @@ func New(t testing.TB, server string) *Proxy {
 
 func (p *Proxy) handler(forward http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		call := callOf(r)
+		call := p.name(r)
 		p.mu.Lock()
 		p.seen = append(p.seen, call)
 		what := Pass

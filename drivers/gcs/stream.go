@@ -1,0 +1,313 @@
+package gcs
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/storage"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
+)
+
+// A stream that does not fit into one part lies in a folder of its own, below one that no key can be in:
+//
+//	~streams/ID/mark             a few bytes: the stream is there; its generation says which state is the newest
+//	~streams/ID/00002-RANDOM     a part
+//
+// Parts go up in parallel. Each has a name that no other process can give, so a rival that goes on from the same
+// state can't change what this one sent. Compose makes the object of them, without moving bytes. Whenever 32 parts
+// are there they are composed into one, so that Commit has few left.
+//
+// A resumable session, the service's own way to write in pieces, was not taken: it is one connection, and what two processes
+// send to one session from the same offset is mixed without an error.
+const streamsFolder = "~streams/"
+
+// mostSources is how many objects one compose takes: https://cloud.google.com/storage/docs/composing-objects
+const mostSources = 32
+
+// keyKey is the metadata of a mark that names the key of the object.
+const keyKey = "key"
+
+// Writer makes no request before its first part is full.
+func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Writer, error) {
+	full, err := d.full("writer", key)
+	if err != nil {
+		return nil, err
+	}
+	return d.streams.Writer(ctx, key, full, size)
+}
+
+// Resume makes no request: whether the state is the newest one is asked before the first part is
+// sent, and at Suspend and Commit again.
+func (d *Driver) Resume(ctx context.Context, key string, state []byte) (drivers.Writer, error) {
+	full, err := d.full("resume", key)
+	if err != nil {
+		return nil, err
+	}
+	return d.streams.Resume(ctx, key, full, state)
+}
+
+// store sends what a Writer has to send. The id of an upload is that of the stream and the first generation of its mark.
+type store struct{ d *Driver }
+
+var (
+	_ parts.Store  = store{}
+	_ parts.Folder = store{}
+	_ parts.Sealer = store{}
+)
+
+// folder is where a stream lies.
+func (s store) folder(upload string) string {
+	id, _, _ := strings.Cut(upload, ".")
+	return s.d.prefix + streamsFolder + id + "/"
+}
+
+func (s store) mark(upload string) string { return s.folder(upload) + "mark" }
+
+func (s store) part(upload string, p parts.Part) string {
+	return fmt.Sprintf("%s%05d-%s", s.folder(upload), p.Number, p.ETag)
+}
+
+// PutData is one POST.
+func (s store) PutData(ctx context.Context, full string, body []byte) error {
+	_, _, err := s.d.put(ctx, s.d.bucket.Object(full), storage.ObjectAttrs{StorageClass: s.d.c.StorageClass}, body)
+	return err
+}
+
+// Begin puts the mark.
+func (s store) Begin(ctx context.Context, full string, _ parts.Sum) (upload string, err error) {
+	id := rand.Text()
+	generation, _, err := s.d.put(ctx, s.d.bucket.Object(s.mark(id)), storage.ObjectAttrs{Metadata: map[string]string{keyKey: full}}, nil)
+	return id + "." + strconv.FormatInt(generation, 10), err
+}
+
+// SendPart is one POST. The part with the mark's number is the mark.
+func (s store) SendPart(ctx context.Context, full, upload string, number int, body []byte, _ parts.Sums) (etag string, err error) {
+	if number == parts.MarkNumber {
+		generation, _, err := s.d.put(ctx, s.d.bucket.Object(s.mark(upload)), storage.ObjectAttrs{Metadata: map[string]string{keyKey: full}}, body)
+		return strconv.FormatInt(generation, 10), err
+	}
+	// Compose wants its sources in the class of the object.
+	p := parts.Part{Number: number, ETag: rand.Text()}
+	_, _, err = s.d.put(ctx, s.d.bucket.Object(s.part(upload, p)), storage.ObjectAttrs{StorageClass: s.d.c.StorageClass}, body)
+	return p.ETag, err
+}
+
+// FirstPart is one GET of the mark's metadata.
+func (s store) FirstPart(ctx context.Context, _, upload string) (etag string, err error) {
+	attrs, err := s.d.attrs(ctx, s.mark(upload))
+	if err != nil {
+		return "", noUpload(err)
+	}
+	etag = strconv.FormatInt(attrs.Generation, 10)
+	if etag == first(upload) {
+		return "", nil
+	}
+	return etag, nil
+}
+
+// first is the generation that the mark had at Begin.
+func first(upload string) string {
+	_, generation, _ := strings.Cut(upload, ".")
+	return generation
+}
+
+// Seal replaces the mark if it has still the generation of the state.
+func (s store) Seal(ctx context.Context, full, upload, mark string) error {
+	generation, err := strconv.ParseInt(cmp.Or(mark, first(upload)), 10, 64)
+	if err != nil {
+		return err
+	}
+	refused, err := s.d.putIf(ctx, s.mark(upload), storage.Conditions{GenerationMatch: generation}, map[string]string{keyKey: full}, nil)
+	if refused {
+		return fmt.Errorf("%w: %w", errNoUpload, err)
+	}
+	return err
+}
+
+// Complete composes the parts, which is one POST for up to 32 of them, and removes them.
+func (s store) Complete(ctx context.Context, full, upload string, _ parts.Sum, list []parts.Part) (parts.Made, int, error) {
+	if len(list) == 1 && list[0].Size == 0 { // compose refuses a source without bytes on some servers
+		return parts.Made{}, 1, s.finish(ctx, full, upload, list, s.PutData(ctx, full, nil))
+	}
+	left := list
+	for len(left) > mostSources {
+		var fewer []parts.Part
+		for group := range slices.Chunk(left, mostSources) {
+			one, err := s.Fold(ctx, full, upload, group)
+			if err != nil {
+				return parts.Made{}, 1, err
+			}
+			fewer = append(fewer, one)
+		}
+		list = append(list, fewer...)
+		left = fewer
+	}
+	return parts.Made{}, 1, s.finish(ctx, full, upload, list, s.compose(ctx, full, upload, left))
+}
+
+// finish removes what a stream has left once its object is there. What can't be removed is a leftover.
+func (s store) finish(ctx context.Context, full, upload string, list []parts.Part, err error) error {
+	if err == nil {
+		_ = s.Discard(ctx, full, upload, list)
+		s.d.remove(ctx, []string{s.mark(upload)})
+	}
+	return err
+}
+
+// Fold is one POST.
+func (s store) Fold(ctx context.Context, _, upload string, list []parts.Part) (parts.Part, error) {
+	one := parts.Part{Number: list[0].Number, ETag: rand.Text()}
+	for _, p := range list {
+		one.Size += p.Size
+	}
+	return one, s.compose(ctx, s.part(upload, one), upload, list)
+}
+
+// compose makes the object full of parts.
+func (s store) compose(ctx context.Context, full, upload string, list []parts.Part) error {
+	var sources []*storage.ObjectHandle
+	var size int64
+	for _, p := range list {
+		sources = append(sources, s.d.bucket.Object(s.part(upload, p)))
+		size += p.Size
+	}
+	_, err := s.d.try(ctx, func() error {
+		c := s.d.bucket.Object(full).ComposerFrom(sources...)
+		c.ContentType, c.StorageClass, c.KMSKeyName = "application/octet-stream", s.d.c.StorageClass, s.d.c.KMSKey
+		made, err := c.Run(ctx)
+		if err == nil && made.Size != size {
+			return &drivers.Error{Op: "commit", Driver: name, Key: full, Kind: drivers.ErrCorrupt,
+				Err: fmt.Errorf("the service made %d bytes of parts of %d", made.Size, size)}
+		}
+		return err
+	})
+	return noUpload(err)
+}
+
+// Discard is one DELETE for each part.
+func (s store) Discard(ctx context.Context, _, upload string, list []parts.Part) error {
+	names := make([]string, len(list))
+	for i, p := range list {
+		names[i] = s.part(upload, p)
+	}
+	for _, err := range s.d.remove(ctx, names) {
+		return err
+	}
+	return nil
+}
+
+// Abort removes the mark, which ends the stream, and then all that lies beside it.
+func (s store) Abort(ctx context.Context, _, upload string) error {
+	for _, err := range s.d.remove(ctx, []string{s.mark(upload)}) {
+		return err
+	}
+	query := &storage.Query{Prefix: s.folder(upload), Projection: storage.ProjectionNoACL}
+	if err := query.SetAttrSelection([]string{"Name"}); err != nil {
+		return err
+	}
+	for {
+		all, next, err := s.d.objects(ctx, query, "")
+		if err != nil {
+			return err
+		}
+		names := make([]string, len(all))
+		for i, o := range all {
+			names[i] = o.Name
+		}
+		for _, err := range s.d.remove(ctx, names) {
+			return err
+		}
+		if next == "" {
+			return nil
+		}
+	}
+}
+
+// ETag is one GET of the metadata.
+func (s store) ETag(ctx context.Context, full string) (string, error) {
+	attrs, err := s.d.attrs(ctx, full)
+	if err != nil {
+		return "", err
+	}
+	return strconv.FormatInt(attrs.Generation, 10), nil
+}
+
+// NoUpload knows what noUpload has found.
+func (s store) NoUpload(err error) bool { return errors.Is(err, errNoUpload) }
+
+// Fail is fail.
+func (s store) Fail(ctx context.Context, op, key string, err error) error {
+	return fail(ctx, op, key, err)
+}
+
+// noUpload adds errNoUpload where a mark or a part is not there.
+func noUpload(err error) error {
+	if statusOf(err) == http.StatusNotFound && !errors.Is(err, storage.ErrBucketNotExist) {
+		return fmt.Errorf("%w: %w", errNoUpload, err)
+	}
+	return err
+}
+
+// Leftovers lists the folder of streams: one GET for each 1,000 objects in it. A stream with nothing but its mark counts too.
+func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error] {
+	return func(yield func(drivers.Leftover, error) bool) {
+		const op = "leftovers"
+		folder := d.prefix + streamsFolder
+		query := &storage.Query{Prefix: folder, Projection: storage.ProjectionNoACL}
+		if err := query.SetAttrSelection([]string{"Name", "Size", "Created", "Metadata"}); err != nil {
+			yield(drivers.Leftover{}, wrap(op, "", nil, err))
+			return
+		}
+		var l drivers.Leftover // what was seen of it so far
+		for token := ""; ; {
+			all, next, err := d.objects(ctx, query, token)
+			if err != nil {
+				yield(drivers.Leftover{}, fail(ctx, op, "", err))
+				return
+			}
+			for _, o := range all {
+				id, _, _ := strings.Cut(strings.TrimPrefix(o.Name, folder), "/")
+				created := o.Created.Truncate(time.Second)
+				if id != l.ID {
+					if l.ID != "" && !yield(l, nil) {
+						return
+					}
+					l = drivers.Leftover{ID: id, Began: created}
+				}
+				l.Size += o.Size
+				if created.Before(l.Began) {
+					l.Began = created
+				}
+				if o.Name == folder+id+"/mark" {
+					l.Key = strings.TrimPrefix(o.Metadata[keyKey], d.prefix)
+				}
+			}
+			if next == "" {
+				break
+			}
+			token = next
+		}
+		if l.ID != "" {
+			yield(l, nil)
+		}
+	}
+}
+
+// Drop removes a stream's mark, then its parts.
+func (d *Driver) Drop(ctx context.Context, l drivers.Leftover) error {
+	if l.ID == "" || strings.ContainsAny(l.ID, "/.") {
+		return invalid("drop", l.Key, "%q is no id of a stream", l.ID)
+	}
+	return fail(ctx, "drop", l.Key, store{d}.Abort(ctx, "", l.ID))
+}

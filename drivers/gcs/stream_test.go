@@ -1,0 +1,235 @@
+//go:build integration
+
+package gcs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/internal/faultproxy"
+	"github.com/longshore-registry/longshore/internal/gcstest"
+)
+
+// proxied opens a driver on a new bucket through a proxy of its own, with parts of the smallest size.
+func proxied(t *testing.T) (*Driver, *faultproxy.Proxy) {
+	t.Helper()
+	c := at(t)
+	p := faultproxy.NewNamed(t, server(t).URL, gcstest.CallOf)
+	c.Endpoint, c.PartSize = p.URL, parts.MinPart
+	d := open(t, c)
+	p.Calls()
+	return d, p
+}
+
+// count is how often each kind of request was made since the last call.
+func count(p *faultproxy.Proxy) map[string]int {
+	n := make(map[string]int)
+	for _, call := range p.Calls() {
+		n[call]++
+	}
+	return n
+}
+
+func pattern(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(b) // never fails
+	return b
+}
+
+func holds(t *testing.T, d *Driver, key string, want []byte) {
+	t.Helper()
+	r, _, err := d.Reader(t.Context(), key, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes, want %d, error %v", key, len(got), len(want), err)
+	}
+}
+
+// leftovers is what lies below the folder of streams.
+func leftovers(t *testing.T, d *Driver) (all []drivers.Leftover) {
+	t.Helper()
+	for l, err := range d.Leftovers(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// TestFolding writes more parts than one compose takes. What Commit has to do does not grow with their number.
+func TestFolding(t *testing.T) {
+	d, p := proxied(t)
+	const n = 70
+	body := pattern(1, n*parts.MinPart+17)
+	w, err := d.Writer(t.Context(), "large/o", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := len(body)/2 + 3
+	if _, err := w.Write(body[:half]); err != nil {
+		t.Fatal(err)
+	}
+	state, err := w.Suspend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(state) > parts.MinPart+8000 {
+		t.Errorf("a state of %d bytes", len(state))
+	}
+	if w, err = d.Resume(t.Context(), "large/o", state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(body[half:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, d, "large/o", body)
+	if got := count(p); got["Upload"] > n+4 || got["Compose"] < 3 || got["Compose"] > 8 {
+		t.Errorf("requests %v", got)
+	}
+	if left := leftovers(t, d); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+// TestFoldingKeepsTheState folds parts of a state in a stream that then is given up: another goes on from that state.
+func TestFoldingKeepsTheState(t *testing.T) {
+	d, _ := proxied(t)
+	body := pattern(2, 45*parts.MinPart)
+	w, err := d.Writer(t.Context(), "large/o", 30*parts.MinPart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(body[:30*parts.MinPart]); err != nil {
+		t.Fatal(err)
+	}
+	state, err := w.Suspend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := d.Resume(t.Context(), "large/o", state) // never ended, as by a crash
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dead.Write(pattern(3, 10*parts.MinPart)); err != nil {
+		t.Fatal(err)
+	}
+	if w, err = d.Resume(t.Context(), "large/o", state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(body[30*parts.MinPart:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, d, "large/o", body)
+	if err := dead.Commit(t.Context()); !errors.Is(err, drivers.ErrPrecondition) {
+		t.Errorf("the other's Commit: %v", err)
+	}
+	holds(t, d, "large/o", body)
+}
+
+// TestCalls counts the requests of each method.
+func TestCalls(t *testing.T) {
+	d, p := proxied(t)
+	ctx := t.Context()
+	write := func(size int) func() error {
+		return func() error {
+			w, err := d.Writer(ctx, "w/o", -1)
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(make([]byte, size)); err != nil {
+				return err
+			}
+			return w.Commit(ctx)
+		}
+	}
+	read := func(offset, length int64) func() error {
+		return func() error {
+			r, _, err := d.Reader(ctx, "a/o", offset, length)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, r)
+			return errors.Join(err, r.Close())
+		}
+	}
+	for _, test := range []struct {
+		name string
+		call func() error
+		want []string
+	}{
+		{"Put", func() error { return d.Put(ctx, "a/o", []byte("0123456789")) }, []string{"Upload"}},
+		{"PutIfAbsent", func() error { return d.PutIfAbsent(ctx, "a/x", nil) }, []string{"Upload"}},
+		{"Reader", read(0, -1), []string{"GET"}},
+		{"Reader of a range", read(3, 4), []string{"GET"}},
+		{"Reader past the end", read(10, -1), []string{"GET", "HEAD"}},
+		{"Reader of nothing", read(3, 0), []string{"HEAD"}},
+		{"Stat", func() error { _, err := d.Stat(ctx, "a/o"); return err }, []string{"HEAD"}},
+		{"List", func() error {
+			for range d.List(ctx, "a/", "", "/") {
+				break
+			}
+			return nil
+		}, []string{"List"}},
+		{"Writer of one part", write(parts.MinPart), []string{"Upload"}},
+		{"Writer of two parts", write(parts.MinPart + 1), []string{"Upload", "Upload", "Upload", "Compose", "DELETE", "DELETE", "DELETE"}},
+		{"Delete", func() error { return d.Delete(ctx, "a/o", "a/x") }, []string{"DELETE", "DELETE"}},
+	} {
+		if err := test.call(); err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		if got := p.Calls(); !slices.Equal(got, test.want) {
+			t.Errorf("%s: requests %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestLeftovers finds a stream that was given up, says whose it is, and drops it.
+func TestLeftovers(t *testing.T) {
+	d, _ := proxied(t)
+	w, err := d.Writer(t.Context(), "left/o", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(pattern(1, parts.MinPart+10)); err != nil {
+		t.Fatal(err)
+	}
+	state, err := w.Suspend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := leftovers(t, d)
+	if len(all) != 1 || all[0].Key != "left/o" || all[0].Size != parts.MinPart || all[0].Began.IsZero() {
+		t.Fatalf("leftovers %+v", all)
+	}
+	for range 2 {
+		if err := d.Drop(t.Context(), all[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := leftovers(t, d); len(all) > 0 {
+		t.Errorf("leftovers %+v", all)
+	}
+	w, err = d.Resume(t.Context(), "left/o", state)
+	if err == nil {
+		err = w.Commit(t.Context())
+	}
+	if !errors.Is(err, drivers.ErrPrecondition) {
+		t.Errorf("a stream that was dropped: %v", err)
+	}
+}

@@ -1,0 +1,113 @@
+// Package gcstest runs fake-gcs-server, which speaks the API of Google Cloud Storage, for tests. docs/gcs.md says in what
+// it differs from the service.
+package gcstest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/longshore-registry/longshore/internal/daemon"
+)
+
+// Version of the server that the tests were tried with.
+const Version = "v1.56.1"
+
+// Server is a running server that keeps objects in its memory.
+type Server struct {
+	URL string
+
+	process *daemon.Process
+}
+
+// Start starts a server that ends with the test. It fails the test if there is no binary (see [daemon.Find]), or if it does not start.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s, err := Launch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Launch is Start for a caller that stops the server itself.
+func Launch() (*Server, error) {
+	binary, err := daemon.Find("fake-gcs-server", "go install github.com/fsouza/fake-gcs-server@"+Version+" builds it")
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	// Between the choice of a free port and the server's use of it another process may take it.
+	for range 3 {
+		s, err := launch(binary)
+		if err == nil {
+			return s, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func launch(binary string) (*Server, error) {
+	port, err := daemon.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	host := fmt.Sprintf("127.0.0.1:%d", port)
+	s := &Server{URL: "http://" + host}
+	// Without public-host reads of /bucket/object are not known as such.
+	s.process, err = daemon.Start(exec.Command(binary, "-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port),
+		"-public-host", host, "-external-url", s.URL, "-backend", "memory", "-log-level", "warn"))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.process.UntilAnswers(s.URL + "/_internal/healthcheck"); err != nil {
+		s.process.Kill()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Stop ends the server.
+func (s *Server) Stop() { s.process.Kill() }
+
+// Bucket makes a bucket.
+func (s *Server) Bucket(t testing.TB, name string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"name": name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.Post(s.URL+"/storage/v1/b?project=test", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Body.Close() // the status says it all
+	if r.StatusCode != http.StatusOK {
+		t.Fatalf("making the bucket %s: status %d", name, r.StatusCode)
+	}
+}
+
+// CallOf names a request of the JSON and the XML API for a proxy.
+func CallOf(r *http.Request) string {
+	path := r.URL.EscapedPath() // a name's slashes are escaped
+	switch {
+	case strings.HasPrefix(path, "/upload/"):
+		return "Upload"
+	case strings.HasSuffix(path, "/compose"):
+		return "Compose"
+	case strings.HasPrefix(path, "/storage/v1/b/") && r.Method == http.MethodGet:
+		if strings.HasSuffix(path, "/o") {
+			return "List"
+		}
+		return "HEAD" // the metadata
+	}
+	return r.Method
+}
