@@ -8,19 +8,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/longshore-registry/longshore/conformance"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/internal/daemon"
 	"github.com/longshore-registry/longshore/internal/faultproxy"
 	"github.com/longshore-registry/longshore/internal/gcstest"
 )
 
 // shared is the server of all tests, started by the first that needs it.
-var shared = sync.OnceValues(gcstest.Launch)
+var shared = daemon.Shared[*gcstest.Server]{Launch: gcstest.Launch}
 
 func TestMain(m *testing.M) {
 	code := conformance.Main(m, func(ctx context.Context, where string) (drivers.Driver, error) {
@@ -30,20 +30,8 @@ func TestMain(m *testing.M) {
 		}
 		return Open(ctx, c)
 	})
-	if s, err := shared(); err == nil {
-		s.Stop()
-	}
+	shared.Stop()
 	os.Exit(code)
-}
-
-// server is the shared server.
-func server(t testing.TB) *gcstest.Server {
-	t.Helper()
-	s, err := shared()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // buckets counts those that were made.
@@ -52,7 +40,7 @@ var buckets atomic.Int64
 // at is a configuration for a new bucket.
 func at(t testing.TB) Config {
 	t.Helper()
-	s := server(t)
+	s := shared.Get(t)
 	c := Defaults()
 	c.Endpoint, c.Anonymous = s.URL, true
 	c.Bucket = fmt.Sprintf("test-gcs-%d", buckets.Add(1))
@@ -81,12 +69,12 @@ func TestConformance(t *testing.T) {
 
 // conform runs suite over proxied drivers on new buckets, with the settings of base.
 func conform(t *testing.T, suite conformance.Config, base Config) {
-	server(t) // its goroutines outlive the suite
+	shared.Get(t) // its goroutines outlive the suite
 	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
 	direct := make(map[drivers.Driver]Config)
 	reopen := func(t testing.TB, c Config) drivers.Driver {
 		t.Helper()
-		p := faultproxy.NewNamed(t, server(t).URL, gcstest.CallOf)
+		p := faultproxy.NewNamed(t, shared.Get(t).URL, gcstest.CallOf)
 		proxied := c
 		proxied.Endpoint = p.URL
 		d := open(t, proxied)

@@ -20,7 +20,7 @@ import (
 func proxied(t *testing.T) (*Driver, *faultproxy.Proxy) {
 	t.Helper()
 	c := at(t)
-	p := faultproxy.NewNamed(t, server(t).URL, gcstest.CallOf)
+	p := faultproxy.NewNamed(t, shared.Get(t).URL, gcstest.CallOf)
 	c.Endpoint, c.PartSize = p.URL, parts.MinPart
 	d := open(t, c)
 	p.Calls()

@@ -93,6 +93,9 @@ func (w *writer) Commit(ctx context.Context) error {
 		return w.failed(ctx, op, err)
 	}
 	w.discardFolded(joined)
+	if t, ok := w.s.Store.(Tidier); ok && w.resumed {
+		_ = t.Tidy(joined, w.full, w.upload, w.parts) // the object is there; what is left is garbage
+	}
 	if w.marks != "" {
 		// The object is there. What is left of the marks is a matter of the store's own cleaning.
 		_ = w.s.Store.Abort(joined, w.full, w.marks)

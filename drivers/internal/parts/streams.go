@@ -62,6 +62,12 @@ type Folder interface {
 	Discard(ctx context.Context, full, upload string, parts []Part) error
 }
 
+// Tidier is a Store whose Complete leaves parts that are not in the object.
+type Tidier interface {
+	// Tidy removes the parts that other Writers of the stream have sent, but those that are kept.
+	Tidy(ctx context.Context, full, upload string, kept []Part) error
+}
+
 // foldAt is how many parts are folded into one: as many as one request of Google's compose takes.
 const foldAt = 32
 

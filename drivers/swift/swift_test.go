@@ -1,0 +1,148 @@
+//go:build integration
+
+package swift
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/longshore-registry/longshore/conformance"
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/internal/daemon"
+	"github.com/longshore-registry/longshore/internal/faultproxy"
+	"github.com/longshore-registry/longshore/internal/swifttest"
+)
+
+// shared is the cluster of all tests, started by the first that needs it.
+var shared = daemon.Shared[*swifttest.Server]{Launch: func() (*swifttest.Server, error) { return swifttest.Launch(context.Background()) }}
+
+func TestMain(m *testing.M) {
+	code := conformance.Main(m, func(ctx context.Context, where string) (drivers.Driver, error) {
+		c := Defaults()
+		if err := json.Unmarshal([]byte(where), &c); err != nil {
+			return nil, err
+		}
+		return Open(ctx, c)
+	})
+	shared.Stop()
+	os.Exit(code)
+}
+
+// containers counts those that were made.
+var containers atomic.Int64
+
+// at is a configuration for a new container, which Open makes.
+func at(t testing.TB) Config {
+	t.Helper()
+	s := shared.Get(t)
+	c := Defaults()
+	c.AuthURL, c.Username, c.Password = s.AuthURL, s.User, drivers.Secret(s.Password)
+	c.Container, c.CreateContainer = fmt.Sprintf("test-swift-%d", containers.Add(1)), true
+	return c
+}
+
+// open opens a driver and closes its connections after the test.
+func open(t testing.TB, c Config) *Driver {
+	t.Helper()
+	d, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// callOf names a request for a proxy.
+func callOf(r *http.Request) string {
+	q := r.URL.Query()
+	path := strings.Split(strings.Trim(r.URL.Path, "/"), "/") // v1, account, container, object
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/auth") || r.URL.Path == "/info":
+		return "HEAD" // reads
+	case q.Has("bulk-delete"):
+		return "DeleteMany"
+	case q.Get("multipart-manifest") == "put":
+		return "Manifest"
+	case q.Get("multipart-manifest") == "delete":
+		return "DeleteLarge"
+	case len(path) <= 3 && r.Method == http.MethodGet:
+		return "List"
+	}
+	return r.Method
+}
+
+func TestConformance(t *testing.T) {
+	t.Run("openstack swift", func(t *testing.T) { conform(t, conformance.Config{}, Config{}) })
+	t.Run("openstack swift, dynamic large objects, with a prefix and little memory", func(t *testing.T) {
+		// Three buffers: one Writer of a test may wait for another of the same goroutine.
+		conform(t, conformance.Config{ListKeys: 1100, Repeat: 2},
+			Config{Prefix: "/some/folder/", PartSize: parts.MinPart, Memory: 3 * parts.MinPart, LargeObjects: "dlo"})
+	})
+}
+
+// conform runs suite over proxied drivers on new containers, with the settings of base.
+func conform(t *testing.T, suite conformance.Config, base Config) {
+	account, _, err := open(t, at(t)).session.get(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
+	direct := make(map[drivers.Driver]Config)
+	reopen := func(t testing.TB, c Config) drivers.Driver {
+		t.Helper()
+		p := faultproxy.NewNamed(t, shared.Get(t).URL, callOf)
+		proxied := c
+		proxied.StorageURL = strings.Replace(account, shared.Get(t).URL, p.URL, 1)
+		d := open(t, proxied)
+		proxies[d], direct[d] = p, c
+		return d
+	}
+	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t testing.TB, d drivers.Driver) func() {
+		return func(_ testing.TB, d drivers.Driver) func() {
+			p := proxies[d]
+			p.Set(func(call string) faultproxy.Fault {
+				if kinds(call) {
+					return what
+				}
+				return faultproxy.Pass
+			})
+			return func() { p.Set(nil) }
+		}
+	}
+	suite.Open = func(t testing.TB) drivers.Driver {
+		c := at(t)
+		c.Prefix, c.PartSize, c.Memory = base.Prefix, cmp.Or(base.PartSize, c.PartSize), cmp.Or(base.Memory, c.Memory)
+		c.LargeObjects = cmp.Or(base.LargeObjects, c.LargeObjects)
+		c.Attempts = 4 // or lost replies would take minutes
+		return reopen(t, c)
+	}
+	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
+	suite.Where = func(t testing.TB, d drivers.Driver) string {
+		c := direct[d]
+		where, err := json.Marshal(map[string]any{
+			"AuthURL": c.AuthURL, "Username": c.Username, "Password": string(c.Password), // Config's own form hides it
+			"Container": c.Container, "Prefix": c.Prefix, "PartSize": c.PartSize, "Memory": c.Memory, "LargeObjects": c.LargeObjects,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(where)
+	}
+	suite.Faults = conformance.Faults{
+		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
+		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
+		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
+		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
+	}
+	suite.Name = name
+	suite.MaxKey = drivers.MaxKey - len(base.folder())
+	conformance.Run(t, suite)
+}
