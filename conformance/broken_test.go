@@ -21,6 +21,8 @@ type broken struct {
 	delete  func(ctx context.Context, keys ...string) error
 	absent  func(ctx context.Context, key string, body []byte) error
 	match   func(ctx context.Context, key string, body []byte, etag string) error
+	left    func(ctx context.Context) iter.Seq2[drivers.Leftover, error]
+	drop    func(ctx context.Context, l drivers.Leftover) error
 	extras  func(drivers.Extras) drivers.Extras
 	signer  *signer
 	filer   *filer
@@ -101,8 +103,22 @@ func (b *broken) PutIfMatch(ctx context.Context, key string, body []byte, etag s
 	return b.Driver.PutIfMatch(ctx, key, body, etag)
 }
 
+func (b *broken) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error] {
+	if b.left != nil {
+		return b.left(ctx)
+	}
+	return b.Driver.Leftovers(ctx)
+}
+
+func (b *broken) Drop(ctx context.Context, l drivers.Leftover) error {
+	if b.drop != nil {
+		return b.drop(ctx, l)
+	}
+	return b.Driver.Drop(ctx, l)
+}
+
 func (b *broken) Extras() drivers.Extras {
-	x := drivers.Extras{Absent: b, Match: b, Signer: b.signer, Files: b.filer}
+	x := drivers.Extras{Absent: b, Match: b, Signer: b.signer, Files: b.filer, Sweep: b}
 	if b.extras != nil {
 		return b.extras(x)
 	}

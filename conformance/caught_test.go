@@ -25,7 +25,7 @@ type fault struct {
 
 // TestFaultsAreCaught tries the suite on drivers that each do one thing wrong.
 func TestFaultsAreCaught(t *testing.T) {
-	for _, faults := range [][]fault{readFaults(), putFaults(), writerFaults(), resumeFaults(), listFaults(), deleteFaults(), extraFaults(), backendFaults()} {
+	for _, faults := range [][]fault{readFaults(), putFaults(), writerFaults(), resumeFaults(), listFaults(), deleteFaults(), extraFaults(), sweepFaults(), backendFaults()} {
 		for _, f := range faults {
 			t.Run(f.name, func(t *testing.T) {
 				c := over(f.breaks)

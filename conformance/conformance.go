@@ -45,6 +45,9 @@ type Config struct {
 	// another are left out.
 	Where func(t testing.TB, d drivers.Driver) string
 
+	// Neighbour returns a handle on a store that shares d's backend but not its prefix. Nil: the cases that need one are left out.
+	Neighbour func(t testing.TB, d drivers.Driver) drivers.Driver
+
 	// Faults are ways to make the backend fail. The cases that need one that is nil are left out.
 	Faults Faults
 
@@ -79,7 +82,7 @@ type Config struct {
 
 // Extras says which of the extras of package drivers a driver has.
 type Extras struct {
-	Absent, Match, Signer, Files bool
+	Absent, Match, Signer, Files, Sweep bool
 }
 
 // Faults are ways to make the backend fail for what is sent through one handle, until heal is called.

@@ -55,7 +55,7 @@ func faultsOf(hookOf func(drivers.Driver) *switchable) Faults {
 			return func() { hookOf(d).use(nil) }
 		}
 	}
-	changes := []string{"put", "delete", "putifabsent", "putifmatch", "write", "suspend", "commit"}
+	changes := []string{"put", "delete", "putifabsent", "putifmatch", "write", "suspend", "commit", "drop"}
 	onChange := func(out memory.Outcome) memory.Hook {
 		return func(_ context.Context, op, _ string) memory.Outcome {
 			if slices.Contains(changes, op) {

@@ -17,7 +17,7 @@ func ExampleRun() {
 			Reopen: func(_ testing.TB, d drivers.Driver) drivers.Driver {
 				return d.(*memory.Driver).Reopen(nil)
 			},
-			Extras: conformance.Extras{Absent: true, Match: true},
+			Extras: conformance.Extras{Absent: true, Match: true, Sweep: true},
 			Name:   "memory",
 		})
 	}

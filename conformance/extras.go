@@ -18,7 +18,7 @@ func extrasTests() []test {
 	all := []test{
 		{name: "Extras/are those that the Config names", run: func(t testing.TB, s *suite) {
 			x := drivers.ExtrasOf(s.open())
-			got := Extras{Absent: x.Absent != nil, Match: x.Match != nil, Signer: x.Signer != nil, Files: x.Files != nil}
+			got := Extras{Absent: x.Absent != nil, Match: x.Match != nil, Signer: x.Signer != nil, Files: x.Files != nil, Sweep: x.Sweep != nil}
 			if got != s.Extras {
 				t.Errorf("found %+v, want %+v", got, s.Extras)
 			}
@@ -32,9 +32,11 @@ func extrasTests() []test {
 		{func(c Config) bool { return c.Extras.Match }, matchTests()},
 		{func(c Config) bool { return c.Extras.Signer }, signerTests()},
 		{func(c Config) bool { return c.Extras.Files }, fileTests()},
+		{func(c Config) bool { return c.Extras.Sweep }, sweepTests()},
 	} {
 		for _, test := range group.tests {
-			test.when = group.when
+			also := test.when
+			test.when = func(c Config) bool { return group.when(c) && (also == nil || also(c)) }
 			all = append(all, test)
 		}
 	}

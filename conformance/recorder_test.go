@@ -105,7 +105,7 @@ func over(breaks func(*broken)) Config {
 			h := &switchable{}
 			return keep(t, of(d).m.Reopen(h.ask), h)
 		},
-		Extras: Extras{Absent: true, Match: true, Signer: true, Files: true},
+		Extras: Extras{Absent: true, Match: true, Signer: true, Files: true, Sweep: true},
 		Name:   "memory",
 		Faults: faultsOf(func(d drivers.Driver) *switchable { return of(d).h }),
 	}

@@ -25,8 +25,8 @@ type Options struct {
 }
 
 // Counts says how often each method was called, by its name in lower case: reader, put, writer,
-// resume, stat, list (once for each page that was begun), delete, putifabsent, putifmatch, signurl, file, and of
-// Writers write, suspend, commit, cancel.
+// resume, stat, list (once for each page that was begun), delete, putifabsent, putifmatch, signurl, file, leftovers (once for each
+// page that was begun), drop, and of Writers write, suspend, commit, cancel.
 type Counts map[string]int
 
 // Total is how many calls there were that cost a request to a typical backend. A write is none of its own,
@@ -124,15 +124,20 @@ func (c *Driver) Stat(ctx context.Context, key string) (drivers.Info, error) {
 
 // List is described at drivers.Driver.
 func (c *Driver) List(ctx context.Context, prefix, after, delimiter string) iter.Seq2[drivers.Entry, error] {
-	return func(yield func(drivers.Entry, error) bool) {
-		c.count("list", prefix)
+	return pages(c, "list", prefix, c.d.List(ctx, prefix, after, delimiter))
+}
+
+// pages counts a page for each so many of all.
+func pages[T any](c *Driver, op, key string, all iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		c.count(op, key)
 		n := 0
-		for e, err := range c.d.List(ctx, prefix, after, delimiter) {
+		for one, err := range all {
 			if n > 0 && n%c.o.Page == 0 && err == nil {
-				c.count("list", prefix)
+				c.count(op, key)
 			}
 			n++
-			if !yield(e, err) {
+			if !yield(one, err) {
 				return
 			}
 		}
@@ -166,6 +171,9 @@ func (c *Driver) Extras() drivers.Extras {
 	if within.Files != nil {
 		x.Files = all
 	}
+	if within.Sweep != nil {
+		x.Sweep = all
+	}
 	return x
 }
 
@@ -193,6 +201,15 @@ func (x extras) SignURL(ctx context.Context, key string, ttl time.Duration) (str
 func (x extras) File(ctx context.Context, key string) (*os.File, drivers.Info, error) {
 	x.c.count("file", key)
 	return x.within.Files.File(ctx, key)
+}
+
+func (x extras) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error] {
+	return pages(x.c, "leftovers", "", x.within.Sweep.Leftovers(ctx))
+}
+
+func (x extras) Drop(ctx context.Context, l drivers.Leftover) error {
+	x.c.count("drop", l.Key)
+	return x.within.Sweep.Drop(ctx, l)
 }
 
 // writer counts what is asked of a Writer.

@@ -25,7 +25,7 @@ func TestConformanceOverMemory(t *testing.T) {
 			m, _ := within.Load(d)
 			return wrap(m.(*memory.Driver).Reopen(nil))
 		},
-		Extras: conformance.Extras{Absent: true, Match: true},
+		Extras: conformance.Extras{Absent: true, Match: true, Sweep: true},
 	})
 }
 
@@ -38,7 +38,7 @@ func TestConformanceOverFS(t *testing.T) {
 			}
 			return counting.New(d, counting.Options{})
 		},
-		Extras: conformance.Extras{Absent: true, Match: true, Files: true},
+		Extras: conformance.Extras{Absent: true, Match: true, Files: true, Sweep: true},
 	})
 }
 

@@ -97,6 +97,7 @@ var (
 	_ drivers.AbsentPutter = (*Driver)(nil)
 	_ drivers.MatchPutter  = (*Driver)(nil)
 	_ drivers.Filer        = (*Driver)(nil)
+	_ drivers.Sweeper      = (*Driver)(nil)
 )
 
 // Open makes the root if it is not there and tries whether the file system can do what the

@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 					return open(t, d.(*fs.Driver).Root())
 				},
 				Where:  func(_ testing.TB, d drivers.Driver) string { return d.(*fs.Driver).Root() },
-				Extras: conformance.Extras{Absent: true, Match: true, Files: true},
+				Extras: conformance.Extras{Absent: true, Match: true, Files: true, Sweep: true},
 				Name:   "fs",
 			})
 		})

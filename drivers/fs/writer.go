@@ -31,11 +31,23 @@ type state struct {
 	Size       int64  `json:"size"`
 }
 
-// streamPath is where an unfinished stream is. Each Suspend gives it another generation, so that an
+// streamPath is where an unfinished stream to key is. Each Suspend gives it another generation, so that an
 // outdated state names a file that is not there.
-func (d *Driver) streamPath(id string, generation int) string {
-	return filepath.Join(d.temp, fmt.Sprintf("stream-%s.%d", id, generation))
+func (d *Driver) streamPath(id string, generation int, key string) string {
+	return filepath.Join(d.temp, streamName(id, generation, key))
 }
+
+// streamName ends with the key, for Leftovers, unless the name would be longer than a name can be, or key is "".
+func streamName(id string, generation int, key string) string {
+	name := fmt.Sprintf("%s%s.%d", streamPrefix, id, generation)
+	if whole := name + "." + strings.ReplaceAll(key, "/", "~"); key != "" && len(whole) <= 255 {
+		return whole
+	}
+	return name
+}
+
+// streamPrefix begins the names of unfinished streams.
+const streamPrefix = "stream-"
 
 // writer is a stream into a file. The process that writes it holds a lock on it.
 type writer struct {
@@ -60,7 +72,7 @@ func (d *Driver) Writer(ctx context.Context, key string, _ int64) (drivers.Write
 		return nil, err
 	}
 	w := &writer{d: d, ctx: ctx, key: key, id: rand.Text()}
-	w.path = d.streamPath(w.id, 0)
+	w.path = d.streamPath(w.id, 0, key)
 	var err error
 	w.file, err = os.OpenFile(w.path, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
 	if err != nil {
@@ -85,7 +97,7 @@ func (d *Driver) Resume(ctx context.Context, key string, saved []byte) (drivers.
 		st.Generation < 1 || st.Size < 0 || st.ID == "" || strings.ContainsAny(st.ID, "/.") {
 		return nil, refuse(op, key, drivers.ErrInvalid, "not a state of this driver for this key")
 	}
-	w := &writer{d: d, ctx: ctx, key: key, id: st.ID, generation: st.Generation, path: d.streamPath(st.ID, st.Generation), size: st.Size, flushed: st.Size}
+	w := &writer{d: d, ctx: ctx, key: key, id: st.ID, generation: st.Generation, path: d.streamPath(st.ID, st.Generation, key), size: st.Size, flushed: st.Size}
 	if err := w.acquire(); err != nil {
 		return nil, fail(op, key, err)
 	}
@@ -235,8 +247,10 @@ func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
 				return w.lost
 			}
 		}
-		next := w.d.streamPath(w.id, w.generation+1)
-		if err := os.Rename(w.path, next); err != nil {
+		next := w.d.streamPath(w.id, w.generation+1, w.key)
+		if err := os.Rename(w.path, next); errors.Is(err, syscall.ENOENT) {
+			return &drivers.Error{Kind: drivers.ErrPrecondition, Err: err} // Drop was here
+		} else if err != nil {
 			return err
 		}
 		w.path = next

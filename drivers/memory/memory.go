@@ -57,8 +57,8 @@ type Options struct {
 // goroutines at once, and may block (until ctx ends, say) to make a store that does not answer.
 //
 // op is the method in lower case: reader, put, writer, resume, stat, list (asked for each page, with the
-// prefix as key), delete (asked for each key), putifabsent, putifmatch, and for what Reader and
-// Writer gave out read, write, suspend, commit, cancel.
+// prefix as key), delete (asked for each key), putifabsent, putifmatch, leftovers (without a key), drop, and for what
+// Reader and Writer gave out read, write, suspend, commit, cancel.
 type Hook func(ctx context.Context, op, key string) Outcome
 
 // Outcome is what becomes of an operation. The zero Outcome lets it proceed.
@@ -81,6 +81,7 @@ var (
 	_ drivers.Driver       = (*Driver)(nil)
 	_ drivers.AbsentPutter = (*Driver)(nil)
 	_ drivers.MatchPutter  = (*Driver)(nil)
+	_ drivers.Sweeper      = (*Driver)(nil)
 )
 
 // New makes an empty store.

@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 		Reopen: func(_ testing.TB, d drivers.Driver) drivers.Driver {
 			return d.(*memory.Driver).Reopen(nil)
 		},
-		Extras: conformance.Extras{Absent: true, Match: true},
+		Extras: conformance.Extras{Absent: true, Match: true, Sweep: true},
 		Name:   "memory",
 		Faults: conformance.Faults{
 			BreakReads: func(_ testing.TB, d drivers.Driver) func() {
@@ -90,7 +90,7 @@ func (s *switchable) use(hook memory.Hook) (heal func()) {
 
 // onWrites answers requests that change something with out.
 func onWrites(out memory.Outcome) memory.Hook {
-	writes := []string{"put", "delete", "putifabsent", "putifmatch", "write", "suspend", "commit"}
+	writes := []string{"put", "delete", "putifabsent", "putifmatch", "write", "suspend", "commit", "drop"}
 	return func(_ context.Context, op, _ string) memory.Outcome {
 		if slices.Contains(writes, op) {
 			return out

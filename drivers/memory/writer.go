@@ -7,14 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// stream is what the store keeps of a Writer that was suspended.
+// stream is what the store keeps of a Writer that has not ended.
 type stream struct {
-	generation int // how often it was suspended; 0 if never
-	body       []byte
+	key        string
+	began      time.Time
+	generation int    // how often it was suspended; 0 if never
+	body       []byte // as it was then
 }
 
 // state is what Suspend returns, as JSON.
@@ -40,7 +43,7 @@ func (d *Driver) Writer(ctx context.Context, key string, _ int64) (drivers.Write
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.started++
-	s.streams[s.started] = stream{}
+	s.streams[s.started] = stream{key: key, began: s.Now()}
 	return &writer{ctx: ctx, d: d, key: key, id: s.started}, nil
 }
 
@@ -103,7 +106,9 @@ func (w *writer) Size() int64 { return int64(len(w.body)) }
 func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
 	const op = "suspend"
 	lost, err := w.end(ctx, op, func(s *store) (violation, err error) {
-		s.streams[w.id] = stream{generation: w.generation + 1, body: w.body}
+		st := s.streams[w.id]
+		st.generation, st.body = w.generation+1, w.body
+		s.streams[w.id] = st
 		return nil, nil
 	})
 	if err == nil {

@@ -90,6 +90,9 @@ func (p *driver) Extras() drivers.Extras {
 	if within.Files != nil {
 		x.Files = all
 	}
+	if within.Sweep != nil {
+		x.Sweep = all
+	}
 	return x
 }
 
@@ -113,4 +116,24 @@ func (x extras) SignURL(ctx context.Context, key string, ttl time.Duration) (str
 
 func (x extras) File(ctx context.Context, key string) (*os.File, drivers.Info, error) {
 	return x.within.Files.File(ctx, x.prefix+key)
+}
+
+// Leftovers leaves out those whose key the driver within can't tell: they may be another prefix's.
+func (x extras) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error] {
+	return func(yield func(drivers.Leftover, error) bool) {
+		for l, err := range x.within.Sweep.Leftovers(ctx) {
+			var ours bool
+			if l.Key, ours = strings.CutPrefix(l.Key, x.prefix); !ours && err == nil {
+				continue
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	}
+}
+
+func (x extras) Drop(ctx context.Context, l drivers.Leftover) error {
+	l.Key = x.prefix + l.Key
+	return x.within.Sweep.Drop(ctx, l)
 }

@@ -42,22 +42,40 @@ func TestConformanceOverMemory(t *testing.T) {
 			m, _ := stores.Load(d)
 			return open(t, m.(*memory.Driver).Reopen(nil))
 		},
-		Extras: conformance.Extras{Absent: true, Match: true},
+		Neighbour: func(t testing.TB, d drivers.Driver) drivers.Driver {
+			m, _ := stores.Load(d)
+			n, err := prefix.New(m.(*memory.Driver), within+"-2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		},
+		Extras: conformance.Extras{Absent: true, Match: true, Sweep: true},
 		Name:   "memory",
 		MaxKey: drivers.MaxKey - len(within+"/"),
 	})
 }
 
 func TestConformanceOverFS(t *testing.T) {
+	folders := map[drivers.Driver]*fs.Driver{}
 	conformance.Run(t, conformance.Config{
 		Open: func(t testing.TB) drivers.Driver {
 			d, err := fs.Open(t.Context(), fs.Config{Root: t.TempDir(), Durability: fs.Fast})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return wrap(t, d)
+			p := wrap(t, d)
+			folders[p] = d
+			return p
 		},
-		Extras: conformance.Extras{Absent: true, Match: true, Files: true},
+		Neighbour: func(t testing.TB, d drivers.Driver) drivers.Driver {
+			n, err := prefix.New(folders[d], within+"-2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		},
+		Extras: conformance.Extras{Absent: true, Match: true, Files: true, Sweep: true},
 		Name:   "fs",
 		MaxKey: drivers.MaxKey - len(within+"/"),
 	})

@@ -156,6 +156,8 @@ func callOf(r *http.Request) string {
 	q := r.URL.Query()
 	_, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {
+	case q.Has("uploads") && r.Method == http.MethodGet:
+		return "ListUploads"
 	case q.Has("uploads"):
 		return "Create"
 	case q.Has("partNumber"):
@@ -203,7 +205,7 @@ func (p *Proxy) Times(n int, kind string, what Fault) {
 
 // Changes reports whether a request changes something.
 func Changes(call string) bool {
-	return !slices.Contains([]string{"GET", "HEAD", "List", "ListParts", "HEAD bucket"}, call)
+	return !slices.Contains([]string{"GET", "HEAD", "List", "ListParts", "ListUploads", "HEAD bucket"}, call)
 }
 
 // nowhere takes an answer and drops it.
