@@ -39,7 +39,8 @@ func (d *Driver) check(ctx context.Context) error {
 		err = d.ask(ctx, account)
 	}
 	if err == nil {
-		_, err = d.run(ctx, request{method: http.MethodHead})
+		// Not a HEAD: Swift sends a body with its answer to one of a container, which net/http complains about.
+		_, err = d.run(ctx, request{method: http.MethodGet, query: url.Values{"format": {"json"}, "limit": {"1"}}})
 		if statusOf(err) == http.StatusNotFound && d.c.CreateContainer {
 			header := map[string]string{}
 			if d.c.StoragePolicy != "" {

@@ -56,8 +56,8 @@ var (
 	_ drivers.Sweeper = (*Driver)(nil)
 )
 
-// Open validates c, asks the identity service for a token, the cluster for its abilities, and for the container; it makes the container if c
-// says so. The error of a store that can't be used says in words which setting to look at. Nothing is listed.
+// Open validates c, asks the identity service for a token, the cluster for its abilities, and the container for one entry; it makes the container if c
+// says so. The error of a store that can't be used says in words which setting to look at.
 func Open(ctx context.Context, c Config) (*Driver, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
