@@ -10,8 +10,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// Leftovers is described at drivers.Sweeper. Streams come in the order in which they were begun; Size is what the store had
-// at the last Suspend.
+// Leftovers is described at drivers.Sweeper. Streams come in the order in which they were begun.
 func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error] {
 	return func(yield func(drivers.Leftover, error) bool) {
 		if _, err := d.ask(ctx, "leftovers", ""); err != nil {
@@ -28,7 +27,7 @@ func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 				return
 			}
 			st := all[id]
-			if !yield(drivers.Leftover{Key: st.key, ID: strconv.Itoa(id), Size: int64(len(st.body)), Began: st.began}, nil) {
+			if !yield(drivers.Leftover{Key: st.key, ID: strconv.Itoa(id), Size: st.size, Began: st.began}, nil) {
 				return
 			}
 		}

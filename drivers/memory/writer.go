@@ -18,6 +18,7 @@ type stream struct {
 	began      time.Time
 	generation int    // how often it was suspended; 0 if never
 	body       []byte // as it was then
+	size       int64  // bytes that the last Write ended with
 }
 
 // state is what Suspend returns, as JSON.
@@ -93,10 +94,21 @@ func (w *writer) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	w.body = append(w.body, p...)
+	w.d.store.grown(w)
 	if lost != nil {
 		return 0, lost
 	}
 	return len(p), nil
+}
+
+// grown notes for Leftovers how large the stream is now.
+func (s *store) grown(w *writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st, open := s.streams[w.id]; open && st.generation == w.generation {
+		st.size = w.Size()
+		s.streams[w.id] = st
+	}
 }
 
 // Size is described at drivers.Writer.

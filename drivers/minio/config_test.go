@@ -24,7 +24,7 @@ func TestValidate(t *testing.T) {
 		"a slash at the end":     {func(c *Config) { c.Endpoint = "http://minio:9000/" }, nil},
 		"prefix with slashes":    {func(c *Config) { c.Prefix = "/a/b/" }, nil},
 		"virtual":                {func(c *Config) { c.Addressing, c.Endpoint = "virtual", "minio.example.com" }, nil},
-		"nothing":                {func(c *Config) { *c = Config{} }, []string{"endpoint: ", "bucket: ", "region: ", "access_key: ", "secret_key: ", "addressing: ", "checksums: ", "part_size: ", "timeout: ", "attempts: "}},
+		"nothing":                {func(c *Config) { *c = Config{} }, []string{"endpoint: ", "bucket: ", "region: ", "if_match: ", "addressing: ", "list_version: ", "encryption: ", "checksums: ", "part_size: ", "timeout: ", "attempts: "}},
 		"no host":                {func(c *Config) { c.Endpoint = "http://" }, []string{"endpoint: "}},
 		"a path":                 {func(c *Config) { c.Endpoint = "http://minio:9000/registry" }, []string{"endpoint: "}},
 		"another scheme":         {func(c *Config) { c.Endpoint = "s3://registry" }, []string{"endpoint: "}},
@@ -36,7 +36,20 @@ func TestValidate(t *testing.T) {
 		"public with a path":     {func(c *Config) { c.PublicEndpoint = "https://cdn.example.com/x" }, []string{"public_endpoint: "}},
 		"small parts":            {func(c *Config) { c.PartSize = 1 << 20 }, []string{"part_size: "}},
 		"little memory":          {func(c *Config) { c.Memory = 1 << 20 }, []string{"memory: "}},
-		"unknown checksum":       {func(c *Config) { c.Checksums = "crc32" }, []string{"checksums: "}},
+		"half a key":             {func(c *Config) { c.SecretKey = "" }, []string{"secret_key: "}},
+		"the machine's identity": {func(c *Config) { c.AccessKey, c.SecretKey = "", "" }, nil},
+		"a role for nobody":      {func(c *Config) { c.AccessKey, c.SecretKey, c.RoleARN = "", "", "arn:minio:iam:::role/x" }, []string{"access_key: "}},
+		"a token": {func(c *Config) {
+			c.AccessKey, c.SecretKey, c.WebIdentityTokenFile = "", "", "/var/run/secrets/token"
+		}, nil},
+		"two identities":      {func(c *Config) { c.WebIdentityTokenFile, c.Profile = "/t", "p" }, []string{"web_identity_token_file: ", "profile: "}},
+		"STS without scheme":  {func(c *Config) { c.STSEndpoint = "sts.example.com" }, []string{"sts_endpoint: "}},
+		"external id alone":   {func(c *Config) { c.ExternalID = "x" }, []string{"role_arn: "}},
+		"SSE-C without TLS":   {func(c *Config) { c.Encryption, c.CustomerKey = "customer", "short" }, []string{"customer_key: ", "encryption: "}},
+		"KMS key without KMS": {func(c *Config) { c.KMSKey = "x" }, []string{"encryption: "}},
+		"archive":             {func(c *Config) { c.StorageClass = "GLACIER" }, []string{"storage_class: "}},
+		"user agent":          {func(c *Config) { c.UserAgent = "a b" }, []string{"user_agent: "}},
+		"unknown checksum":    {func(c *Config) { c.Checksums = "crc32" }, []string{"checksums: "}},
 	} {
 		c := goodConfig()
 		test.change(&c)

@@ -40,6 +40,9 @@ func kindOf(err error) error {
 	if errors.As(err, &done) {
 		return done.Kind
 	}
+	if errors.Is(err, errNoUpload) {
+		return drivers.ErrPrecondition
+	}
 	var resp minio.ErrorResponse
 	if !errors.As(err, &resp) {
 		// No answer, or none that can be read. A certificate that is not trusted stays so.
@@ -74,6 +77,17 @@ func kindOf(err error) error {
 		return drivers.ErrNoSpace
 	}
 	return nil
+}
+
+// errNoUpload is in the error of a request about a multipart upload that is not there.
+var errNoUpload = errors.New("the upload is gone")
+
+// noUpload adds errNoUpload where err says so. Ceph 16 says of ListParts and others NoSuchKey.
+func noUpload(err error) error {
+	if code := minio.ToErrorResponse(err).Code; code == minio.NoSuchUpload || code == minio.NoSuchKey {
+		return fmt.Errorf("%w: %w", errNoUpload, err)
+	}
+	return err
 }
 
 // transient reports whether the store says that the same request may succeed later.

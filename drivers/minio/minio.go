@@ -21,11 +21,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
@@ -33,7 +35,8 @@ import (
 // name is how the driver calls itself in errors.
 const name = "minio"
 
-// Driver is a [drivers.Driver] on a bucket. It can also put if absent, put if matching, and sign URLs.
+// Driver is a [drivers.Driver] on a bucket. It can also put if absent, put if matching, sign URLs, and find
+// what streams have left over.
 type Driver struct {
 	core      *minio.Core
 	public    *minio.Core // signs for the public endpoint, never sends
@@ -42,8 +45,16 @@ type Driver struct {
 	bucket    string
 	prefix    string // "" or with a slash at its end
 	attempts  int
+	shared    bucket.Bucket
 	streams   parts.Streams
 	transport *http.Transport
+	identity  string
+	c         Config
+
+	writeKey encrypt.ServerSide // what new objects ask for; nil for the bucket's default
+	readKey  encrypt.ServerSide // for SSE-C, else nil
+
+	uploadsPage int // how many uploads a page of Leftovers has; 0 leaves it to the store
 }
 
 var (
@@ -51,6 +62,7 @@ var (
 	_ drivers.AbsentPutter = (*Driver)(nil)
 	_ drivers.MatchPutter  = (*Driver)(nil)
 	_ drivers.Signer       = (*Driver)(nil)
+	_ drivers.Sweeper      = (*Driver)(nil)
 )
 
 // Open validates c and asks the store for the bucket, once; it makes the bucket if c says so. The error
@@ -67,9 +79,14 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{bucket: c.Bucket, prefix: c.folder(), attempts: c.Attempts, transport: transport}
+	d := &Driver{bucket: c.Bucket, prefix: c.folder(), attempts: c.Attempts, transport: transport, c: c}
+	d.shared = bucket.Bucket{Requests: store{d}, Driver: name, Prefix: d.prefix, OneByOne: !c.BatchDelete}
 	d.streams = parts.Streams{
 		Store: store{d}, Driver: name, Bucket: c.Bucket, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: sum,
+		Equal: c.EqualParts, AllParts: c.AllParts,
+	}
+	if err := d.encrypt(); err != nil {
+		return nil, err
 	}
 	var tripper http.RoundTripper = transport
 	if c.Transport != nil {
@@ -87,12 +104,22 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 		return nil, err
 	}
 	d.options = minio.Options{
-		Creds:        credentials.NewStaticV4(c.AccessKey, string(c.SecretKey), string(c.SessionToken)),
 		Secure:       secure,
 		Region:       c.Region, // else minio-go asks for it
 		BucketLookup: lookup,
 		Transport:    tripper,
 		MaxRetries:   1, // try knows which failures may have had their effect, minio-go does not
+	}
+	endpoint := "http://" + d.host
+	if secure {
+		endpoint = "https://" + d.host
+	}
+	if err := d.identify(c, endpoint, &http.Client{Transport: transport, Timeout: c.Timeout}); err != nil {
+		d.Close()
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	if d.core, err = d.client(tripper); err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
@@ -123,16 +150,58 @@ func (d *Driver) Close() { d.transport.CloseIdleConnections() }
 func (d *Driver) client(t http.RoundTripper) (*minio.Core, error) {
 	options := d.options
 	options.Transport = t
-	return minio.NewCore(d.host, &options)
+	core, err := minio.NewCore(d.host, &options)
+	if err != nil {
+		return nil, err
+	}
+	if app, version, named := strings.Cut(d.c.UserAgent, "/"); app != "" {
+		if !named {
+			version = "-" // minio-go takes no name without one
+		}
+		core.SetAppInfo(app, version)
+	}
+	return core, nil
+}
+
+// encrypt sets what requests say of encryption.
+func (d *Driver) encrypt() (err error) {
+	switch d.c.Encryption {
+	case bucket.EncryptS3:
+		d.writeKey = encrypt.NewSSE()
+	case bucket.EncryptKMS:
+		d.writeKey, err = encrypt.NewSSEKMS(d.c.KMSKey, nil)
+	case bucket.EncryptCustomer:
+		key, _ := bucket.CustomerKey(d.c.CustomerKey) // Validate has seen that it is good
+		d.readKey, err = encrypt.NewSSEC(key)
+		d.writeKey = d.readKey
+	}
+	if err != nil {
+		return fmt.Errorf("encryption: %w", err)
+	}
+	return nil
+}
+
+// created are the options of a request that makes an object.
+func (d *Driver) created() minio.PutObjectOptions {
+	opts := minio.PutObjectOptions{ServerSideEncryption: d.writeKey, UserMetadata: make(map[string]string)}
+	if d.c.ACL != "" {
+		opts.UserMetadata["x-amz-acl"] = d.c.ACL // minio-go leaves the name as it is
+	}
+	return opts
+}
+
+// Extras leaves out what the configuration rules out: putting if matching where that is off, and URLs where objects are
+// encrypted with a key of ours, which a URL alone can't read.
+func (d *Driver) Extras() drivers.Extras {
+	e := drivers.Extras{Absent: d, Match: d, Signer: d, Sweep: d}
+	if d.readKey != nil {
+		e.Signer = nil
+	}
+	if d.c.IfMatch == "off" {
+		e.Match = nil
+	}
+	return e
 }
 
 // full is the name of key in the bucket; an error is of kind ErrInvalid.
-func (d *Driver) full(op, key string) (string, error) {
-	if err := drivers.CheckKey(name, op, key); err != nil {
-		return "", err
-	}
-	if len(d.prefix)+len(key) > drivers.MaxKey {
-		return "", invalid(op, key, "bad key: longer than 1024 bytes together with the prefix %s", d.prefix)
-	}
-	return d.prefix + key, nil
-}
+func (d *Driver) full(op, key string) (string, error) { return d.shared.Full(op, key) }

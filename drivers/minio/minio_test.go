@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/longshore-registry/longshore/conformance"
@@ -119,13 +120,20 @@ func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
 		}
 		return string(where)
 	}
+	if base.folder() != "" {
+		suite.Neighbour = func(t testing.TB, d drivers.Driver) drivers.Driver {
+			c := configs[d]
+			c.Prefix = strings.Trim(c.Prefix, "/") + "-2"
+			return reopen(t, c)
+		}
+	}
 	suite.Faults = conformance.Faults{
 		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
 		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
 		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
 		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
-	suite.Extras = conformance.Extras{Absent: true, Match: true, Signer: true}
+	suite.Extras = conformance.Extras{Absent: true, Match: true, Signer: true, Sweep: true}
 	suite.Name = name
 	suite.MaxKey = drivers.MaxKey - len(base.folder())
 	conformance.Run(t, suite)

@@ -2,11 +2,13 @@ package minio
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
@@ -30,22 +32,28 @@ func (d *Driver) Resume(ctx context.Context, key string, state []byte) (drivers.
 	return d.streams.Resume(ctx, key, full, state)
 }
 
-// store sends what a Writer has to send.
+// store sends requests.
 type store struct{ d *Driver }
 
-var _ parts.Store = store{}
+var (
+	_ parts.Store     = store{}
+	_ bucket.Requests = store{}
+)
 
 // PutData is one PUT.
 func (s store) PutData(ctx context.Context, full string, body []byte) error {
-	_, err := s.d.put(ctx, full, body, minio.PutObjectOptions{})
+	opts := s.d.created()
+	opts.StorageClass = s.d.c.StorageClass
+	_, err := s.put(ctx, full, body, opts)
 	return err
 }
 
 // Begin is one CreateMultipartUpload. AWS refuses parts with another checksum than was announced.
 func (s store) Begin(ctx context.Context, full string, sum parts.Sum) (upload string, err error) {
-	var opts minio.PutObjectOptions
+	opts := s.d.created()
+	opts.StorageClass = s.d.c.StorageClass
 	if sum == parts.SumCRC32C {
-		opts.UserMetadata = map[string]string{headerAlgorithm: "CRC32C"}
+		opts.UserMetadata[headerAlgorithm] = "CRC32C"
 	}
 	_, err = s.d.try(ctx, func() (err error) {
 		upload, err = s.d.core.NewMultipartUpload(ctx, s.d.bucket, full, opts)
@@ -56,7 +64,7 @@ func (s store) Begin(ctx context.Context, full string, sum parts.Sum) (upload st
 
 // SendPart is one UploadPart.
 func (s store) SendPart(ctx context.Context, full, upload string, number int, body []byte, sums parts.Sums) (etag string, err error) {
-	opts := minio.PutObjectPartOptions{Md5Base64: sums.MD5, Sha256Hex: sums.SHA256, CustomHeader: http.Header{}, DisableContentSha256: true}
+	opts := minio.PutObjectPartOptions{Md5Base64: sums.MD5, Sha256Hex: sums.SHA256, CustomHeader: http.Header{}, DisableContentSha256: true, SSE: s.d.readKey}
 	if sums.CRC32C != "" {
 		opts.CustomHeader.Set(headerCRC32C, sums.CRC32C)
 	}
@@ -67,7 +75,7 @@ func (s store) SendPart(ctx context.Context, full, upload string, number int, bo
 		etag = parts.TrimETag(sent.ETag)
 		return err
 	})
-	return etag, err
+	return etag, noUpload(err)
 }
 
 // FirstPart is one ListParts.
@@ -80,7 +88,7 @@ func (s store) FirstPart(ctx context.Context, full, upload string) (etag string,
 	if len(found.ObjectParts) > 0 && found.ObjectParts[0].PartNumber == parts.MarkNumber {
 		etag = parts.TrimETag(found.ObjectParts[0].ETag)
 	}
-	return etag, err
+	return etag, noUpload(err)
 }
 
 // Complete is one CompleteMultipartUpload, which wants the checksums again.
@@ -93,31 +101,42 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 		}
 	}
 	calls, err = s.d.tryWrite(ctx, func() error {
-		done, err := s.d.core.CompleteMultipartUpload(ctx, s.d.bucket, full, upload, asked, minio.PutObjectOptions{})
+		done, err := s.d.core.CompleteMultipartUpload(ctx, s.d.bucket, full, upload, asked, minio.PutObjectOptions{ServerSideEncryption: s.d.readKey})
 		made = parts.Made{ETag: parts.TrimETag(done.ETag), CRC32C: done.ChecksumCRC32C}
 		return err
 	})
-	return made, calls, err
+	return made, calls, noUpload(err)
 }
 
 // Abort is one AbortMultipartUpload.
 func (s store) Abort(ctx context.Context, full, upload string) error {
 	_, err := s.d.try(ctx, func() error { return s.d.core.AbortMultipartUpload(ctx, s.d.bucket, full, upload) })
-	return err
+	return noUpload(err)
 }
 
 // ETag is one HEAD.
 func (s store) ETag(ctx context.Context, full string) (string, error) {
-	object, err := s.d.head(ctx, full)
-	return parts.TrimETag(object.ETag), err
+	object, err := s.Head(ctx, full)
+	return object.ETag, err
 }
 
-// NoUpload knows MinIO's code.
-func (s store) NoUpload(err error) bool { return minio.ToErrorResponse(err).Code == minio.NoSuchUpload }
+// NoUpload knows what noUpload has added.
+func (s store) NoUpload(err error) bool { return errors.Is(err, errNoUpload) }
 
 // Fail is fail.
 func (s store) Fail(ctx context.Context, op, key string, err error) error {
 	return fail(ctx, op, key, err)
+}
+
+// Kind is kindOf.
+func (s store) Kind(err error) error { return kindOf(err) }
+
+// Retryable is retryable.
+func (s store) Retryable(err error) bool { return retryable(err) }
+
+// Try is try.
+func (s store) Try(ctx context.Context, f func() error) (calls int, err error) {
+	return s.d.try(ctx, f)
 }
 
 // Header names of S3's checksums, as CreateMultipartUpload, UploadPart and PutObject have them.

@@ -1,21 +1,17 @@
 package s3
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-
 	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 )
 
 // Config says where the store is and how it is used. [Defaults] fills in what can be.
@@ -81,20 +77,12 @@ func Defaults() Config {
 // bucketName is what all stores take; AWS's rules for new buckets are narrower, those for old ones wider.
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
 
-// agent is what may be added to a User-Agent.
-var agent = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]*(/[A-Za-z0-9!#$%&'*+.^_|~-]+)?$`)
-
 // Validate returns all that is wrong, joined; each message begins with the name of a field. It asks
 // nothing of the network.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf(field+": "+format, args...))
-	}
-	oneOf := func(field, value string, values ...string) {
-		if !slices.Contains(values, value) {
-			bad(field, "%q is none of %s", value, strings.Join(values, ", "))
-		}
 	}
 	endpoint := func(field, value string) {
 		if err := checkEndpoint(value); err != nil && value != "" {
@@ -105,33 +93,14 @@ func (c Config) Validate() error {
 	endpoint("public_endpoint", c.PublicEndpoint)
 	endpoint("sts_endpoint", c.STSEndpoint)
 	c.validatePlace(bad)
-	c.validateIdentity(bad)
-	c.validateEncryption(bad)
-	oneOf("addressing", c.Addressing, "auto", "path", "virtual")
-	oneOf("encryption", c.Encryption, "none", "s3", "kms", "customer")
-	oneOf("if_match", c.IfMatch, "auto", "quoted", "unquoted", "off")
-	oneOf("list_version", c.ListVersion, "v2", "v1")
-	if _, err := parts.ParseSum(c.Checksums); err != nil {
-		bad("checksums", "%w", err)
+	bucket.OneOf(bad, "if_match", c.IfMatch, "auto", "quoted", "unquoted", "off")
+	if c.RoleARN == "" && (c.ExternalID != "" || c.STSEndpoint != "") {
+		bad("role_arn", "external_id and sts_endpoint are for a role")
 	}
-	if c.StorageClass == string(types.StorageClassGlacier) || c.StorageClass == string(types.StorageClassDeepArchive) {
-		bad("storage_class", "what is in %s can't be read at once", c.StorageClass)
+	if c.BucketKey && c.Encryption != bucket.EncryptKMS {
+		bad("encryption", "bucket_key is for encryption: kms")
 	}
-	if c.PartSize < parts.MinPart || c.PartSize > parts.MaxPart {
-		bad("part_size", "%d bytes; S3 takes 5 MiB to 5 GiB", c.PartSize)
-	}
-	if c.Memory < c.PartSize {
-		bad("memory", "%d bytes is less than part_size, so no part could be sent", c.Memory)
-	}
-	if !agent.MatchString(c.UserAgent) {
-		bad("user_agent", "%q is not a name, or name/version, without spaces", c.UserAgent)
-	}
-	if c.Timeout < time.Second {
-		bad("timeout", "%v is less than a second", c.Timeout)
-	}
-	if c.Attempts < 1 {
-		bad("attempts", "at least 1")
-	}
+	c.settings().Validate(bad)
 	return errors.Join(errs...)
 }
 
@@ -141,12 +110,6 @@ func (c Config) validatePlace(bad func(field, format string, args ...any)) {
 		bad("bucket", "required")
 	case !bucketName.MatchString(c.Bucket):
 		bad("bucket", "%q is no name of a bucket: 3 to 255 letters, digits, dots, hyphens and underscores", c.Bucket)
-	}
-	if p := c.folder(); p != "" {
-		// 512 leaves as much again for the keys below it.
-		if err := drivers.CheckKey(name, "open", strings.TrimSuffix(p, "/")); err != nil || len(p) > 512 {
-			bad("prefix", "%q: at most 511 bytes of A-Z a-z 0-9 . _ - and /, without empty, . and .. elements", c.Prefix)
-		}
 	}
 	if c.Endpoint == "" {
 		return
@@ -162,51 +125,19 @@ func (c Config) validatePlace(bad func(field, format string, args ...any)) {
 	}
 }
 
-func (c Config) validateIdentity(bad func(field, format string, args ...any)) {
-	switch {
-	case c.AccessKey == "" && c.SecretKey != "":
-		bad("access_key", "required beside secret_key")
-	case c.AccessKey != "" && c.SecretKey == "":
-		bad("secret_key", "required beside access_key")
-	case c.AccessKey == "" && c.SessionToken != "":
-		bad("access_key", "required beside session_token")
-	case c.AccessKey != "" && c.Profile != "":
-		bad("profile", "names an identity, as access_key does; one of them is enough")
-	}
-	if c.RoleARN == "" && (c.ExternalID != "" || c.STSEndpoint != "") {
-		bad("role_arn", "external_id and sts_endpoint are for a role")
-	}
-	if c.RoleARN != "" && len(c.SessionName) < 2 {
-		bad("session_name", "at least two characters")
-	}
-}
-
-func (c Config) validateEncryption(bad func(field, format string, args ...any)) {
-	if c.Encryption != "kms" && (c.KMSKey != "" || c.BucketKey) {
-		bad("encryption", "kms_key and bucket_key are for encryption: kms")
-	}
-	if c.Encryption != "customer" {
-		if c.CustomerKey != "" {
-			bad("encryption", "customer_key is for encryption: customer")
-		}
-		return
-	}
-	if key, err := base64.StdEncoding.DecodeString(string(c.CustomerKey)); err != nil || len(key) != 32 {
-		bad("customer_key", "must be 32 bytes in base64, as \"openssl rand -base64 32\" makes them")
-	}
-	if strings.HasPrefix(c.Endpoint, "http://") {
-		bad("encryption", "a key of yours is sent with each request, so the endpoint has to speak TLS")
+// settings are those that other drivers have too.
+func (c Config) settings() bucket.Settings {
+	return bucket.Settings{
+		Prefix: c.Prefix, Addressing: c.Addressing, ListVersion: c.ListVersion, Checksums: c.Checksums, StorageClass: c.StorageClass,
+		UserAgent: c.UserAgent, Encryption: c.Encryption, KMSKey: c.KMSKey, CustomerKey: c.CustomerKey,
+		Plain: strings.HasPrefix(c.Endpoint, "http://"), AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
+		Profile: c.Profile, Role: c.RoleARN != "", SessionName: c.SessionName, PartSize: c.PartSize, Memory: c.Memory, Timeout: c.Timeout,
+		Attempts: c.Attempts,
 	}
 }
 
 // folder is the prefix as it stands before every key: "" or with a slash at its end only.
-func (c Config) folder() string {
-	p := strings.Trim(c.Prefix, "/")
-	if p == "" {
-		return ""
-	}
-	return p + "/"
-}
+func (c Config) folder() string { return bucket.Folder(c.Prefix) }
 
 // pathStyle reports whether the bucket's name is in the path of URLs at endpoint.
 func (c Config) pathStyle(endpoint string) bool {

@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 			c.Endpoint, c.Encryption, c.CustomerKey = "https://s3", "customer", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 		}, nil},
 		"SSE-C without TLS":            {func(c *Config) { c.Encryption, c.CustomerKey = "customer", "short" }, []string{"customer_key: ", "encryption: "}},
-		"nothing":                      {func(c *Config) { *c = Config{} }, []string{"bucket: ", "addressing: ", "encryption: ", "if_match: ", "list_version: ", "checksums: ", "part_size: ", "timeout: ", "attempts: "}},
+		"nothing":                      {func(c *Config) { *c = Config{} }, []string{"bucket: ", "if_match: ", "addressing: ", "list_version: ", "encryption: ", "checksums: ", "part_size: ", "timeout: ", "attempts: "}},
 		"no scheme":                    {func(c *Config) { c.Endpoint = "s3.example.com:9000" }, []string{"endpoint: "}},
 		"no host":                      {func(c *Config) { c.Endpoint = "https://" }, []string{"endpoint: "}},
 		"a bucket in the endpoint":     {func(c *Config) { c.Endpoint = "https://s3.example.com/registry" }, []string{"endpoint: "}},

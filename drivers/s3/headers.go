@@ -12,14 +12,8 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
-)
-
-// Values of the setting encryption.
-const (
-	encryptS3       = "s3"
-	encryptKMS      = "kms"
-	encryptCustomer = "customer"
 )
 
 // Names of the SDK's operations.
@@ -61,11 +55,11 @@ func (d *Driver) headers(operation string) map[string]string {
 		h["x-amz-acl"] = d.c.ACL
 	}
 	switch d.c.Encryption {
-	case encryptS3:
+	case bucket.EncryptS3:
 		if creates {
 			h["x-amz-server-side-encryption"] = "AES256"
 		}
-	case encryptKMS:
+	case bucket.EncryptKMS:
 		if !creates {
 			break
 		}
@@ -76,15 +70,12 @@ func (d *Driver) headers(operation string) map[string]string {
 		if d.c.BucketKey {
 			h["x-amz-server-side-encryption-bucket-key-enabled"] = "true"
 		}
-	case encryptCustomer:
+	case bucket.EncryptCustomer:
 		// https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-s3-c-encryption.html
 		if !creates && !slices.Contains([]string{opPart, opComplete, opParts, opGet, opHead}, operation) {
 			break
 		}
-		key, err := base64.StdEncoding.DecodeString(string(d.c.CustomerKey))
-		if err != nil {
-			break // Validate has seen that it is good
-		}
+		key, _ := bucket.CustomerKey(d.c.CustomerKey) // Validate has seen that it is good
 		sum := md5.Sum(key)
 		h["x-amz-server-side-encryption-customer-algorithm"] = "AES256"
 		h["x-amz-server-side-encryption-customer-key"] = string(d.c.CustomerKey)

@@ -63,19 +63,14 @@ func (d *Driver) pageV1(ctx context.Context, prefix, start, token, delimiter str
 	page := listing.Page{
 		Entries: entriesOf(out.Contents, out.CommonPrefixes), More: aws.ToBool(out.IsTruncated), Next: aws.ToString(out.NextMarker),
 	}
-	if page.Next == "" {
-		for _, e := range page.Entries {
-			page.Next = max(page.Next, e.Key)
-		}
-	}
-	return page, nil
+	return page.FromLast(), nil
 }
 
 // entriesOf puts the objects and folders of one answer into one list.
 func entriesOf(objects []types.Object, folders []types.CommonPrefix) []drivers.Entry {
 	all := make([]drivers.Entry, 0, len(objects)+len(folders))
 	for _, o := range objects {
-		all = append(all, drivers.Entry{Key: aws.ToString(o.Key), Info: infoOf(o.Size, o.ETag, o.LastModified)})
+		all = append(all, drivers.Entry{Key: aws.ToString(o.Key), Info: objectOf(o.Size, o.ETag, o.LastModified).Info()})
 	}
 	for _, f := range folders {
 		all = append(all, drivers.Entry{Key: aws.ToString(f.Prefix), IsPrefix: true})

@@ -2,112 +2,61 @@ package s3
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"io"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/drivers/internal/parts"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // Put is one PUT.
 func (d *Driver) Put(ctx context.Context, key string, body []byte) error {
-	full, err := d.full("put", key)
-	if err != nil {
-		return err
-	}
-	_, err = d.put(ctx, &s3.PutObjectInput{Key: &full}, body)
-	return fail(ctx, "put", key, err)
+	return d.shared.Put(ctx, key, body)
 }
 
-// PutIfAbsent is one PUT with If-None-Match: *.
-//
-// When the answer to an attempt is lost, the next one finds the object that the first may have
-// made. So the object carries a random mark, the same for all attempts of one call and different for
-// every call. An attempt after the first that is refused looks at the mark there with one HEAD: with
-// its own mark the call has made the object, and returns nil; with another, or none, it returns
-// ErrExists. The bodies don't matter: of two calls with equal bodies one still returns ErrExists.
+// PutIfAbsent is one PUT with If-None-Match: *. If the answer to it was lost, a HEAD tells whose object is there.
 func (d *Driver) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	const op = "putifabsent"
-	full, err := d.full(op, key)
-	if err != nil {
-		return err
-	}
-	refused, err := d.putIf(ctx, &s3.PutObjectInput{Key: &full, IfNoneMatch: aws.String("*")}, body)
-	if refused && ctx.Err() == nil {
-		return wrap(op, key, drivers.ErrExists, err)
-	}
-	return fail(ctx, op, key, err)
+	return d.shared.PutIfAbsent(ctx, key, body)
 }
 
 // PutIfMatch is one PUT with If-Match. Lost answers are found out as in PutIfAbsent.
 func (d *Driver) PutIfMatch(ctx context.Context, key string, body []byte, etag string) error {
-	const op = "putifmatch"
-	full, err := d.full(op, key)
-	if err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if !parts.IsETag(etag) {
-		return wrap(op, key, drivers.ErrPrecondition, errors.New("no object has such an ETag"))
-	}
-	if d.c.quotes() {
-		etag = `"` + etag + `"`
-	}
-	refused, err := d.putIf(ctx, &s3.PutObjectInput{Key: &full, IfMatch: &etag}, body)
-	if refused && ctx.Err() == nil {
-		return wrap(op, key, drivers.ErrPrecondition, err)
-	}
-	return fail(ctx, op, key, err)
+	return d.shared.PutIfMatch(ctx, key, body, etag)
 }
 
-// markKey is the metadata under which a conditional PUT knows its object again.
-const markKey = "put-id"
+// putID is the metadata under which a conditional PUT knows its object again.
+const putID = "put-id"
 
-// putIf puts under a condition that in holds. refused: the condition did not hold.
-func (d *Driver) putIf(ctx context.Context, in *s3.PutObjectInput, body []byte) (refused bool, err error) {
-	mark := rand.Text()
-	in.Metadata = map[string]string{markKey: mark}
-	calls, err := d.put(ctx, in, body)
-	if err == nil || ctx.Err() != nil {
-		return false, err
+// Put is one PutObject.
+func (s store) Put(ctx context.Context, full string, body []byte, c bucket.Condition) (calls int, err error) {
+	in := &s3.PutObjectInput{Key: &full}
+	if c.Absent {
+		in.IfNoneMatch = aws.String("*")
 	}
-	a, _ := answerOf(err)
-	if a.status != http.StatusPreconditionFailed && a.code != codePreconditionFailed && a.code != codeNoSuchKey {
-		return false, err
+	if c.Match != "" {
+		in.IfMatch = aws.String(c.Match)
+		if s.d.c.quotes() {
+			in.IfMatch = aws.String(`"` + c.Match + `"`)
+		}
 	}
-	if calls == 1 {
-		return true, err
+	if c.PutID != "" {
+		in.Metadata = map[string]string{putID: c.PutID}
 	}
-	object, lookErr := d.head(ctx, *in.Key)
-	switch {
-	case lookErr == nil && object.Metadata[markKey] == mark:
-		return false, nil
-	case lookErr == nil || errors.Is(kindOf(lookErr), drivers.ErrNotFound):
-		return true, err
-	default:
-		return false, lookErr
-	}
+	return s.put(ctx, in, body)
 }
 
 // put sends body as the object in, and returns how often it was sent.
-func (d *Driver) put(ctx context.Context, in *s3.PutObjectInput, body []byte) (calls int, err error) {
-	sums := d.streams.Sum.Of(body)
-	in.Bucket, in.ContentLength = &d.c.Bucket, aws.Int64(int64(len(body)))
+func (s store) put(ctx context.Context, in *s3.PutObjectInput, body []byte) (calls int, err error) {
+	sums := s.d.streams.Sum.Of(body)
+	in.Bucket, in.ContentLength = &s.d.c.Bucket, aws.Int64(int64(len(body)))
 	in.ChecksumCRC32C, in.ContentMD5 = optional(sums.CRC32C), optional(sums.MD5)
-	return d.tryWrite(ctx, func() error {
+	return s.d.tryWrite(ctx, func() error {
 		lent := wire.Lend(body)
 		defer lent.TakeBack()
 		in.Body = stream(lent, body)
-		_, err := d.client.PutObject(ctx, in, signed(sums))
+		_, err := s.d.client.PutObject(ctx, in, signed(sums))
 		return err
 	})
 }
@@ -126,132 +75,4 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-// Writer makes no request before its first part is full; see docs/s3.md for the sizes of parts.
-func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Writer, error) {
-	full, err := d.full("writer", key)
-	if err != nil {
-		return nil, err
-	}
-	return d.streams.Writer(ctx, key, full, size)
-}
-
-// Resume makes no request: whether the state is the newest one is asked before the first part is
-// sent, and at Suspend and Commit again.
-func (d *Driver) Resume(ctx context.Context, key string, state []byte) (drivers.Writer, error) {
-	full, err := d.full("resume", key)
-	if err != nil {
-		return nil, err
-	}
-	return d.streams.Resume(ctx, key, full, state)
-}
-
-// store sends what a Writer has to send.
-type store struct{ d *Driver }
-
-var _ parts.Store = store{}
-
-// PutData is one PUT.
-func (s store) PutData(ctx context.Context, full string, body []byte) error {
-	_, err := s.d.put(ctx, &s3.PutObjectInput{Key: &full, StorageClass: types.StorageClass(s.d.c.StorageClass)}, body)
-	return err
-}
-
-// Begin is one CreateMultipartUpload. AWS refuses parts with another checksum than was announced.
-func (s store) Begin(ctx context.Context, full string, sum parts.Sum) (upload string, err error) {
-	in := &s3.CreateMultipartUploadInput{Bucket: &s.d.c.Bucket, Key: &full, StorageClass: types.StorageClass(s.d.c.StorageClass)}
-	if sum == parts.SumCRC32C {
-		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
-	}
-	_, err = s.d.try(ctx, func() error {
-		out, err := s.d.client.CreateMultipartUpload(ctx, in)
-		if err == nil {
-			upload = aws.ToString(out.UploadId)
-		}
-		return err
-	})
-	return upload, err
-}
-
-// SendPart is one UploadPart.
-func (s store) SendPart(ctx context.Context, full, upload string, number int, body []byte, sums parts.Sums) (etag string, err error) {
-	in := &s3.UploadPartInput{
-		Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload, PartNumber: aws.Int32(int32(number)), ContentLength: aws.Int64(int64(len(body))),
-		ChecksumCRC32C: optional(sums.CRC32C), ContentMD5: optional(sums.MD5),
-	}
-	_, err = s.d.try(ctx, func() error {
-		lent := wire.Lend(body)
-		defer lent.TakeBack()
-		in.Body = stream(lent, body)
-		out, err := s.d.client.UploadPart(ctx, in, signed(sums))
-		if err == nil {
-			etag = parts.TrimETag(aws.ToString(out.ETag))
-		}
-		return err
-	})
-	return etag, noUpload(err)
-}
-
-// FirstPart is one ListParts.
-func (s store) FirstPart(ctx context.Context, full, upload string) (etag string, err error) {
-	var out *s3.ListPartsOutput
-	_, err = s.d.try(ctx, func() (err error) {
-		out, err = s.d.client.ListParts(ctx, &s3.ListPartsInput{Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload, MaxParts: aws.Int32(1)})
-		return err
-	})
-	if err != nil {
-		return "", noUpload(err)
-	}
-	if len(out.Parts) > 0 && aws.ToInt32(out.Parts[0].PartNumber) == parts.MarkNumber {
-		etag = parts.TrimETag(aws.ToString(out.Parts[0].ETag))
-	}
-	return etag, nil
-}
-
-// Complete is one CompleteMultipartUpload, which wants the checksums again.
-func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum, list []parts.Part) (made parts.Made, calls int, err error) {
-	asked := make([]types.CompletedPart, len(list))
-	for i, p := range list {
-		asked[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: &p.ETag}
-		if sum == parts.SumCRC32C {
-			asked[i].ChecksumCRC32C = aws.String(parts.EncodeCRC(p.CRC))
-		}
-	}
-	calls, err = s.d.tryWrite(ctx, func() error {
-		done, err := s.d.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-			Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: asked},
-		})
-		if err == nil {
-			made = parts.Made{ETag: parts.TrimETag(aws.ToString(done.ETag)), CRC32C: aws.ToString(done.ChecksumCRC32C)}
-		}
-		return err
-	})
-	return made, calls, noUpload(err)
-}
-
-// Abort is one AbortMultipartUpload.
-func (s store) Abort(ctx context.Context, full, upload string) error {
-	_, err := s.d.try(ctx, func() error {
-		_, err := s.d.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload})
-		return err
-	})
-	return noUpload(err)
-}
-
-// ETag is one HEAD.
-func (s store) ETag(ctx context.Context, full string) (string, error) {
-	object, err := s.d.head(ctx, full)
-	if err != nil {
-		return "", err
-	}
-	return parts.TrimETag(aws.ToString(object.ETag)), nil
-}
-
-// NoUpload knows S3's code.
-func (s store) NoUpload(err error) bool { return errors.Is(err, errNoUpload) }
-
-// Fail is fail.
-func (s store) Fail(ctx context.Context, op, key string, err error) error {
-	return fail(ctx, op, key, err)
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
@@ -32,7 +33,8 @@ import (
 // name is how the driver calls itself in errors.
 const name = "s3"
 
-// Driver is a [drivers.Driver] on a bucket. It can also put if absent, put if matching, and sign URLs.
+// Driver is a [drivers.Driver] on a bucket. It can also put if absent, put if matching, sign URLs, and find
+// what streams have left over.
 type Driver struct {
 	client    *s3.Client
 	signer    *s3.PresignClient // for the public endpoint, never sends
@@ -40,8 +42,11 @@ type Driver struct {
 	c         Config
 	region    string
 	prefix    string // "" or with a slash at its end
+	shared    bucket.Bucket
 	streams   parts.Streams
 	transport *http.Transport
+
+	uploadsPage int32 // how many uploads a page of Leftovers has; 0 leaves it to the store
 }
 
 var (
@@ -49,6 +54,7 @@ var (
 	_ drivers.AbsentPutter = (*Driver)(nil)
 	_ drivers.MatchPutter  = (*Driver)(nil)
 	_ drivers.Signer       = (*Driver)(nil)
+	_ drivers.Sweeper      = (*Driver)(nil)
 )
 
 // Open validates c, finds an identity, and asks the store for the bucket, once; it makes the bucket if c says so. The error
@@ -66,6 +72,7 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{c: c, prefix: c.folder(), transport: transport}
+	d.shared = bucket.Bucket{Requests: store{d}, Driver: name, Prefix: d.prefix, OneByOne: !c.BatchDelete}
 	d.streams = parts.Streams{
 		Store: store{d}, Driver: name, Bucket: c.Bucket, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: sum,
 		Equal: c.EqualParts, AllParts: c.AllParts,
@@ -132,8 +139,8 @@ func (d *Driver) Identity() string { return d.identity }
 // Extras leaves out what the configuration rules out: putting if matching where that is off, and URLs where objects are
 // encrypted with a key of ours, which a URL alone can't read.
 func (d *Driver) Extras() drivers.Extras {
-	e := drivers.Extras{Absent: d, Match: d, Signer: d}
-	if d.c.Encryption == encryptCustomer {
+	e := drivers.Extras{Absent: d, Match: d, Signer: d, Sweep: d}
+	if d.c.Encryption == bucket.EncryptCustomer {
 		e.Signer = nil
 	}
 	if d.c.IfMatch == "off" {
@@ -143,15 +150,7 @@ func (d *Driver) Extras() drivers.Extras {
 }
 
 // full is the name of key in the bucket; an error is of kind ErrInvalid.
-func (d *Driver) full(op, key string) (string, error) {
-	if err := drivers.CheckKey(name, op, key); err != nil {
-		return "", err
-	}
-	if len(d.prefix)+len(key) > drivers.MaxKey {
-		return "", invalid(op, key, "bad key: longer than 1024 bytes together with the prefix %s", d.prefix)
-	}
-	return d.prefix + key, nil
-}
+func (d *Driver) full(op, key string) (string, error) { return d.shared.Full(op, key) }
 
 // host is the store's name in messages.
 func (d *Driver) host() string {

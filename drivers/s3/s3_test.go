@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -110,7 +111,9 @@ func TestConformance(t *testing.T) {
 		s := versitygwtest.Start(t)
 		folder := short
 		folder.RacyCommit = true
-		conform(t, folder, at(s.URL, s.AccessKey, s.SecretKey))
+		c := at(s.URL, s.AccessKey, s.SecretKey)
+		c.Prefix = "shared/registry"
+		conform(t, folder, c)
 	})
 }
 
@@ -159,13 +162,20 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		}
 		return string(where)
 	}
+	if base.folder() != "" {
+		suite.Neighbour = func(t testing.TB, d drivers.Driver) drivers.Driver {
+			c := direct[d]
+			c.Prefix = strings.Trim(c.Prefix, "/") + "-2"
+			return reopen(t, c)
+		}
+	}
 	suite.Faults = conformance.Faults{
 		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
 		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
 		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
 		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
-	suite.Extras = conformance.Extras{Absent: true, Match: base.IfMatch != "off", Signer: true}
+	suite.Extras = conformance.Extras{Absent: true, Match: base.IfMatch != "off", Signer: true, Sweep: true}
 	suite.Name = name
 	suite.MaxKey = cmp.Or(suite.MaxKey, drivers.MaxKey) - len(base.folder())
 	conformance.Run(t, suite)

@@ -22,6 +22,16 @@ type Page struct {
 	Next    string          // from where the next page goes on, if there is one
 }
 
+// FromLast returns p with the name of its last entry as Next, if it has none.
+func (p Page) FromLast() Page {
+	if p.Next == "" {
+		for _, e := range p.Entries {
+			p.Next = max(p.Next, e.Key)
+		}
+	}
+	return p
+}
+
 // Lister lists one bucket.
 type Lister struct {
 	Driver string // its name in errors
