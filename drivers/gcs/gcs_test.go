@@ -127,7 +127,7 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
 		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
-	suite.Extras = conformance.Extras{Absent: true, Match: true}
+	suite.Extras = conformance.Extras{Absent: true, Match: true, Sweep: true}
 	suite.Name = name
 	suite.MaxKey = drivers.MaxKey - len(base.folder())
 	conformance.Run(t, suite)

@@ -216,9 +216,9 @@ func (s store) Abort(ctx context.Context, _, upload string) error {
 	if err := query.SetAttrSelection([]string{"Name"}); err != nil {
 		return err
 	}
-	for {
-		all, next, err := s.d.objects(ctx, query, "")
-		if err != nil {
+	for { // until nothing is there: what a request that was given up has sent may still arrive
+		all, _, err := s.d.objects(ctx, query, "")
+		if err != nil || len(all) == 0 {
 			return err
 		}
 		names := make([]string, len(all))
@@ -227,9 +227,6 @@ func (s store) Abort(ctx context.Context, _, upload string) error {
 		}
 		for _, err := range s.d.remove(ctx, names) {
 			return err
-		}
-		if next == "" {
-			return nil
 		}
 	}
 }
@@ -259,7 +256,8 @@ func noUpload(err error) error {
 	return err
 }
 
-// Leftovers lists the folder of streams: one GET for each 1,000 objects in it. A stream with nothing but its mark counts too.
+// Leftovers lists the folder of streams: one GET for each 1,000 objects in it. A stream with nothing but its mark counts too, and
+// so does one that has lost its mark, whose key is not known then: the request for a part may end after its stream was cancelled.
 func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error] {
 	return func(yield func(drivers.Leftover, error) bool) {
 		const op = "leftovers"

@@ -187,13 +187,17 @@ func TestCalls(t *testing.T) {
 			return nil
 		}, []string{"List"}},
 		{"Writer of one part", write(parts.MinPart), []string{"Upload"}},
-		{"Writer of two parts", write(parts.MinPart + 1), []string{"Upload", "Upload", "Upload", "Compose", "DELETE", "DELETE", "DELETE"}},
+		{"Writer of two parts", write(parts.MinPart + 1), []string{"Compose", "DELETE", "DELETE", "DELETE", "HEAD", "Upload", "Upload", "Upload"}},
 		{"Delete", func() error { return d.Delete(ctx, "a/o", "a/x") }, []string{"DELETE", "DELETE"}},
 	} {
 		if err := test.call(); err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
-		if got := p.Calls(); !slices.Equal(got, test.want) {
+		got := p.Calls()
+		if len(got) > 5 { // parts go up beside the rest
+			slices.Sort(got)
+		}
+		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: requests %q, want %q", test.name, got, test.want)
 		}
 	}

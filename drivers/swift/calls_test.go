@@ -89,7 +89,7 @@ func TestCalls(t *testing.T) {
 			return nil
 		}, []string{"List"}},
 		{"Writer of one part", stream(parts.MinPart), []string{"PUT"}},
-		{"Writer of two parts", stream(parts.MinPart + 1), []string{"PUT", "PUT", "PUT", "Manifest", "DELETE", "DELETE"}},
+		{"Writer of two parts", stream(parts.MinPart + 1), []string{"DELETE", "DELETE", "HEAD", "Manifest", "PUT", "PUT", "PUT"}},
 		{"Delete of what has segments", func() error { return d.Delete(ctx, "w/o") }, []string{"HEAD", "DeleteLarge"}},
 		{"Delete of one", func() error { return d.Delete(ctx, "a/o") }, []string{"HEAD", "DELETE"}},
 		{"Delete of two", func() error { return errors.Join(d.Put(ctx, "a/o", nil), d.Delete(ctx, "a/o", "a/x")) }, []string{"PUT", "HEAD", "HEAD", "DeleteMany"}},
@@ -97,7 +97,11 @@ func TestCalls(t *testing.T) {
 		if err := test.call(); err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
-		if got := p.Calls(); !slices.Equal(got, test.want) {
+		got := p.Calls()
+		if len(got) > 5 { // parts go up beside the rest
+			slices.Sort(got)
+		}
+		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: requests %q, want %q", test.name, got, test.want)
 		}
 	}

@@ -142,6 +142,7 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
 		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
+	suite.Extras = conformance.Extras{Sweep: true}
 	suite.Name = name
 	suite.MaxKey = drivers.MaxKey - len(base.folder())
 	conformance.Run(t, suite)

@@ -112,6 +112,12 @@ func (w *writer) commit(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	seal, canSeal := w.s.Store.(Sealer)
+	if canSeal && !w.resumed { // no other goes on with it; but it may have been dropped
+		if _, err := w.s.Store.FirstPart(ctx, w.full, w.upload); err != nil {
+			return err
+		}
+	}
 	if len(w.rest()) > 0 || len(w.parts) == 0 { // an upload without any part can't be completed
 		if w.next > w.s.most() {
 			return w.s.invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
@@ -129,7 +135,7 @@ func (w *writer) commit(ctx context.Context) error {
 	if err := w.wait(ctx); err != nil {
 		return err
 	}
-	if seal, ok := w.s.Store.(Sealer); ok && w.resumed {
+	if canSeal && w.resumed {
 		if err := seal.Seal(ctx, w.full, cmp.Or(w.marks, w.upload), w.mark); err != nil {
 			return err
 		}
