@@ -183,9 +183,10 @@ LONGSHORE_HTTP_ADDR=:5001 longshore serve config.yml  # both: the environment wi
 longshore check config.yml            # what is wrong with it, by line; then tries the store
 longshore config show config.yml      # what counts in the end, and where each value is from
 longshore budgets config.yml          # how many requests the registry's work costs the store
+longshore leftovers config.yml        # what unfinished uploads have left in the store
 ` + "```" + `
 
-` + "`serve`, `check`, `config show` and `budgets`" + ` take the file and the environment in the same way.
+` + "`serve`, `check`, `config show`, `budgets` and `leftovers`" + ` take the file and the environment in the same way.
 
 **The file** is YAML. A key that is not known, is set twice or is in the wrong place is an error, with its line and the key that
 was probably meant. Values are taken as they are written: the bucket ` + "`007` stays `007`" + `. ` + "`${NAME}`" + ` in a

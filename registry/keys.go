@@ -15,6 +15,7 @@ const (
 	catalogPrefix  = "catalog/"
 	catalogSuffix  = "-"
 	uploadsPrefix  = "uploads/"
+	dataPrefix     = "data/"
 	cancelledStep  = "cancelled"
 	uploadStepForm = "%08d-%s" // steps sort by number; the random end keeps two replicas apart
 )
@@ -84,7 +85,7 @@ func catalogName(key string) string {
 // S3 splits its load by prefix.
 func newDataKey(now time.Time) string {
 	d := nonce()
-	return "data/" + d[:2] + "/" + now.UTC().Format(time.DateOnly) + "/" + d
+	return dataPrefix + d[:2] + "/" + now.UTC().Format(time.DateOnly) + "/" + d
 }
 
 // nonce returns 128 random bits in hex.
