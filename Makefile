@@ -13,9 +13,11 @@ GO_TOOLS = \
 	github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111 \
 	github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c \
 	github.com/versity/versitygw/cmd/versitygw@v1.8.0 \
+	github.com/fsouza/fake-gcs-server@v1.56.1 \
 	github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24 \
 	honnef.co/go/tools/cmd/staticcheck@v0.8.2
-DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev
+DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev \
+	ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object memcached
 
 export LONGSHORE_TOOLS ?= $(CURDIR)/bin
 

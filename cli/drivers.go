@@ -12,9 +12,11 @@ import (
 	"github.com/longshore-registry/longshore/config"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/fs"
+	"github.com/longshore-registry/longshore/drivers/gcs"
 	"github.com/longshore-registry/longshore/drivers/memory"
 	"github.com/longshore-registry/longshore/drivers/minio"
 	"github.com/longshore-registry/longshore/drivers/s3"
+	"github.com/longshore-registry/longshore/drivers/swift"
 )
 
 // table names the storage drivers. A new one is a line here: its name, what it is, and from its
@@ -29,6 +31,10 @@ func table(root string) []driver {
 			func(c minio.Config) string { return c.Endpoint + "/" + path.Join(c.Bucket, c.Prefix) }),
 		entry("s3", "A bucket of Amazon S3, or of a store that speaks its API.", s3.Defaults(), s3.Open,
 			func(c s3.Config) string { return cmp.Or(c.Endpoint, "s3:/") + "/" + path.Join(c.Bucket, c.Prefix) }),
+		entry("gcs", "A bucket of Google Cloud Storage.", gcs.Defaults(), gcs.Open,
+			func(c gcs.Config) string { return cmp.Or(c.Endpoint, "gs:/") + "/" + path.Join(c.Bucket, c.Prefix) }),
+		entry("swift", "A container of OpenStack Swift.", swift.Defaults(), swift.Open,
+			func(c swift.Config) string { return "container " + path.Join(c.Container, c.Prefix) + ", identity from " + c.AuthURL }),
 		entry("memory", "The memory of the process, for trying things: the images are gone when it ends.", memory.Defaults(), memory.Open,
 			func(memory.Config) string { return "memory of this process, gone when it ends" }),
 	}
