@@ -30,7 +30,7 @@ func fixFor(err error, otherwise string) string {
 }
 
 // aboutKey is a driver's message that begins with the key of the setting that is likely wrong.
-var aboutKey = regexp.MustCompile(`^([a-z_]+): `)
+var aboutKey = regexp.MustCompile(`^([a-z_]+(?:\.[a-z_]+)*): `)
 
 // placed adds to an error of a driver where the setting that it names was set.
 func (l loaded) placed(err error) error {

@@ -1,4 +1,4 @@
-//go:build integration && ceph
+//go:build integration
 
 package s3
 
@@ -12,9 +12,10 @@ import (
 func TestCeph(t *testing.T) {
 	s := cephtest.Start(t)
 	c := at(s.URL, s.AccessKey, s.SecretKey)
-	c.AllParts, c.IfMatch = true, "off"
+	c.AllParts, c.IfMatch, c.Prefix = true, "off", "shared/registry"
 	c.Attempts = 12 // while one completes an upload, the other gets 500 for longer than a few short pauses
 	ceph := short
 	ceph.MaxKey = 900 // beyond, the answer to CompleteMultipartUpload has zero bytes in it
 	conform(t, ceph, c)
+	t.Run("leftovers by pages", func(t *testing.T) { leftoversByPages(t, c) })
 }

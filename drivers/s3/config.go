@@ -26,6 +26,8 @@ type Config struct {
 	FIPS           bool   `yaml:"fips" doc:"use AWS's FIPS endpoints"`
 	Accelerate     bool   `yaml:"accelerate" doc:"use AWS's transfer acceleration, which the bucket must have"`
 
+	CloudFront CloudFront `yaml:"cloudfront" doc:"URLs of a CloudFront distribution for clients, instead of those of the bucket"`
+
 	AccessKey    string         `yaml:"access_key" doc:"access key; empty: the identity that the environment, a profile or the machine has"`
 	SecretKey    drivers.Secret `yaml:"secret_key" doc:"secret key"`
 	SessionToken drivers.Secret `yaml:"session_token" doc:"the third part of temporary credentials"`
@@ -93,6 +95,10 @@ func (c Config) Validate() error {
 	endpoint("public_endpoint", c.PublicEndpoint)
 	endpoint("sts_endpoint", c.STSEndpoint)
 	c.validatePlace(bad)
+	c.CloudFront.validate(bad, c.folder())
+	if c.CloudFront.URL != "" && c.PublicEndpoint != "" {
+		bad("public_endpoint", "is where clients are sent, as cloudfront.url is; one of them is enough")
+	}
 	bucket.OneOf(bad, "if_match", c.IfMatch, "auto", "quoted", "unquoted", "off")
 	if c.RoleARN == "" && (c.ExternalID != "" || c.STSEndpoint != "") {
 		bad("role_arn", "external_id and sts_endpoint are for a role")

@@ -65,11 +65,15 @@ func objectOf(size *int64, etag *string, modified *time.Time) bucket.Object {
 }
 
 // SignURL makes no request, unless the credentials have to be renewed. The URL is one of the public endpoint, good for GET
-// alone. ttl is cut to S3's seven days; less than a second is ErrInvalid. Temporary credentials end it earlier.
+// alone. ttl is cut to S3's seven days; less than a second is ErrInvalid. Temporary credentials end it earlier. Where cloudfront is
+// set the URL is one of the distribution, which decides on methods and knows nothing of our credentials.
 func (d *Driver) SignURL(ctx context.Context, key string, ttl time.Duration) (string, error) {
 	return d.shared.Sign(ctx, key, ttl, func(full string, ttl time.Duration) (string, error) {
 		if d.c.Encryption == bucket.EncryptCustomer {
 			return "", invalid("signurl", key, "a URL alone can't read what is encrypted with customer_key")
+		}
+		if d.cdn != nil {
+			return d.cdn.sign(full, time.Now().Add(ttl))
 		}
 		r, err := d.signer.PresignGetObject(ctx, &s3.GetObjectInput{Bucket: &d.c.Bucket, Key: &full}, s3.WithPresignExpires(ttl))
 		if err != nil {

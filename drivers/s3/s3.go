@@ -38,6 +38,7 @@ const name = "s3"
 type Driver struct {
 	client    *s3.Client
 	signer    *s3.PresignClient // for the public endpoint, never sends
+	cdn       *distribution     // signs instead of signer; nil if there is none
 	identity  string
 	c         Config
 	region    string
@@ -76,6 +77,11 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	d.streams = parts.Streams{
 		Store: store{d}, Driver: name, Bucket: c.Bucket, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: sum,
 		Equal: c.EqualParts, AllParts: c.AllParts,
+	}
+	if c.CloudFront.URL != "" {
+		if d.cdn, err = newDistribution(c.CloudFront); err != nil {
+			return nil, err
+		}
 	}
 	sdk, err := d.configure(ctx)
 	if err != nil {
