@@ -17,6 +17,12 @@ import (
 // fake is a store that answers as h does. The first HEAD, which asks for the bucket, finds it.
 func fake(t *testing.T, h http.HandlerFunc) *Driver {
 	t.Helper()
+	return fakeWith(t, h, func(*Config) {})
+}
+
+// fakeWith is fake with other settings.
+func fakeWith(t *testing.T, h http.HandlerFunc, change func(*Config)) *Driver {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, key, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/"); r.Method == http.MethodHead && key == "" {
 			return
@@ -26,6 +32,7 @@ func fake(t *testing.T, h http.HandlerFunc) *Driver {
 	t.Cleanup(server.Close)
 	c := goodConfig()
 	c.Endpoint, c.Attempts = server.URL, 2
+	change(&c)
 	d, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

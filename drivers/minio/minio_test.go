@@ -5,15 +5,17 @@ package minio
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
-	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/longshore-registry/longshore/conformance"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
-	"github.com/longshore-registry/longshore/internal/faultproxy"
+	"github.com/longshore-registry/longshore/internal/cephtest"
 	"github.com/longshore-registry/longshore/internal/miniotest"
+	"github.com/longshore-registry/longshore/internal/s3suite"
 )
 
 // server is the MinIO of all tests that don't need one of their own.
@@ -57,84 +59,45 @@ func open(t testing.TB, c Config) *Driver {
 }
 
 func TestConformance(t *testing.T) {
-	for name, change := range map[string]func(*Config){
-		"plain": func(*Config) {},
-		"with a prefix, little memory and signed bodies": func(c *Config) {
-			c.Prefix, c.Checksums = "/some/folder/", "sha256"
-			// Three buffers: one Writer of a test may wait for another of the same goroutine.
-			c.PartSize, c.Memory = parts.MinPart, 3*parts.MinPart
-		},
-	} {
-		suite := conformance.Config{}
-		if name != "plain" {
-			suite.ListKeys, suite.Repeat = 1100, 2 // the rest is the same
-		}
-		t.Run(name, func(t *testing.T) { conform(t, suite, change) })
-	}
+	t.Run("plain", func(t *testing.T) { conform(t, conformance.Config{}, newConfig(t)) })
+	t.Run("with other settings", func(t *testing.T) {
+		c := newConfig(t)
+		c.Prefix, c.Checksums, c.ListVersion, c.BatchDelete, c.EqualParts = "/some/folder/", "sha256", "v1", false, true
+		// Three buffers: one Writer of a test may wait for another of the same goroutine.
+		c.PartSize, c.Memory = parts.MinPart, 3*parts.MinPart
+		conform(t, conformance.Config{ListKeys: 1100, Repeat: 2}, c) // the rest is the same
+	})
 }
 
-// conform runs suite over proxied drivers on new buckets; change sets what is special of them.
-func conform(t *testing.T, suite conformance.Config, change func(*Config)) {
-	configs := make(map[drivers.Driver]Config)
-	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
-	reopen := func(t testing.TB, c Config) drivers.Driver {
-		t.Helper()
-		p := faultproxy.New(t, server.Get(t).URL)
-		direct := c.Endpoint
-		c.Endpoint = p.URL
-		d := open(t, c)
-		c.Endpoint = direct
-		configs[d], proxies[d] = c, p
-		return d
-	}
-	base := newConfig(t)
-	base.Attempts = 4 // or lost replies would take minutes
-	change(&base)
-	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t testing.TB, d drivers.Driver) func() {
-		return func(_ testing.TB, d drivers.Driver) func() {
-			p := proxies[d]
-			p.Set(func(call string) faultproxy.Fault {
-				if kinds(call) {
-					return what
-				}
-				return faultproxy.Pass
-			})
-			return func() { p.Set(nil) }
-		}
-	}
-	suite.Open = func(t testing.TB) drivers.Driver {
-		c := base
-		c.Bucket = server.Get(t).Bucket(t)
-		return reopen(t, c)
-	}
-	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, configs[d]) }
-	suite.Where = func(t testing.TB, d drivers.Driver) string {
-		c := configs[d]
-		where, err := json.Marshal(map[string]any{
-			"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey,
-			"SecretKey": string(c.SecretKey), // Config's own form hides it
-			"PartSize":  c.PartSize, "Memory": c.Memory, "Checksums": c.Checksums,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(where)
-	}
-	if base.folder() != "" {
-		suite.Neighbour = func(t testing.TB, d drivers.Driver) drivers.Driver {
-			c := configs[d]
-			c.Prefix = strings.Trim(c.Prefix, "/") + "-2"
-			return reopen(t, c)
-		}
-	}
-	suite.Faults = conformance.Faults{
-		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
-		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
-		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
-		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
-	}
-	suite.Extras = conformance.Extras{Absent: true, Match: true, Signer: true, Sweep: true}
+// TestCeph runs the suite on another store than MinIO, Ceph's RADOS Gateway; see package s3 for the settings.
+func TestCeph(t *testing.T) {
+	s := cephtest.Start(t)
+	c := Defaults()
+	c.Endpoint, c.AccessKey, c.SecretKey, c.CreateBucket = s.URL, s.AccessKey, drivers.Secret(s.SecretKey), true
+	c.AllParts, c.IfMatch, c.Attempts = true, "off", 12
+	conform(t, conformance.Config{ListKeys: 1100, Repeat: 1, MaxKey: 900}, c)
+}
+
+// buckets counts those that Open makes.
+var buckets atomic.Int64
+
+// conform runs suite over proxied drivers on new buckets, with the settings of base.
+func conform(t *testing.T, suite conformance.Config, base Config) {
+	base.Attempts = max(4, base.Attempts-6) // or lost replies would take minutes
+	base.CreateBucket = true
+	suite.Extras = conformance.Extras{Absent: true, Match: base.IfMatch != "off", Signer: true, Sweep: true}
 	suite.Name = name
-	suite.MaxKey = drivers.MaxKey - len(base.folder())
-	conformance.Run(t, suite)
+	s3suite.Kind[Config]{
+		Open:     func(t testing.TB, c Config) drivers.Driver { return open(t, c) },
+		Endpoint: func(c *Config) *string { return &c.Endpoint },
+		Prefix:   func(c *Config) *string { return &c.Prefix },
+		Bucket:   func(_ testing.TB, c *Config) { c.Bucket = fmt.Sprintf("test-minio-%d", buckets.Add(1)) },
+		Where: func(c Config) map[string]any {
+			return map[string]any{
+				"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey, "SecretKey": string(c.SecretKey),
+				"PartSize": c.PartSize, "Memory": c.Memory, "Checksums": c.Checksums, "EqualParts": c.EqualParts,
+				"AllParts": c.AllParts, "IfMatch": c.IfMatch, "ListVersion": c.ListVersion, "BatchDelete": c.BatchDelete,
+			}
+		},
+	}.Conform(t, suite, base)
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -119,64 +118,20 @@ func TestConformance(t *testing.T) {
 
 // conform runs suite over proxied drivers on new buckets, with the settings of base.
 func conform(t *testing.T, suite conformance.Config, base Config) {
-	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
-	direct := make(map[drivers.Driver]Config)
 	base.Attempts = max(4, base.Attempts-6) // or lost replies would take minutes
-	reopen := func(t testing.TB, c Config) drivers.Driver {
-		t.Helper()
-		p := faultproxy.New(t, c.Endpoint)
-		proxied := c
-		proxied.Endpoint = p.URL
-		d := open(t, proxied)
-		proxies[d], direct[d] = p, c
-		return d
-	}
-	fail := func(kinds func(call string) bool, what faultproxy.Fault) func(t testing.TB, d drivers.Driver) func() {
-		return func(_ testing.TB, d drivers.Driver) func() {
-			p := proxies[d]
-			p.Set(func(call string) faultproxy.Fault {
-				if kinds(call) {
-					return what
-				}
-				return faultproxy.Pass
-			})
-			return func() { p.Set(nil) }
-		}
-	}
-	suite.Open = func(t testing.TB) drivers.Driver {
-		c := base
-		c.Bucket = fmt.Sprintf("test-s3-%d", buckets.Add(1))
-		return reopen(t, c)
-	}
-	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
-	suite.Where = func(t testing.TB, d drivers.Driver) string {
-		c := direct[d]
-		where, err := json.Marshal(map[string]any{
-			"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey,
-			"SecretKey": string(c.SecretKey), // Config's own form hides it
-			"PartSize":  c.PartSize, "Memory": c.Memory, "Checksums": c.Checksums, "EqualParts": c.EqualParts,
-			"AllParts": c.AllParts, "IfMatch": c.IfMatch, "ListVersion": c.ListVersion, "BatchDelete": c.BatchDelete,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(where)
-	}
-	if base.folder() != "" {
-		suite.Neighbour = func(t testing.TB, d drivers.Driver) drivers.Driver {
-			c := direct[d]
-			c.Prefix = strings.Trim(c.Prefix, "/") + "-2"
-			return reopen(t, c)
-		}
-	}
-	suite.Faults = conformance.Faults{
-		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
-		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
-		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
-		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
-	}
 	suite.Extras = conformance.Extras{Absent: true, Match: base.IfMatch != "off", Signer: true, Sweep: true}
 	suite.Name = name
-	suite.MaxKey = cmp.Or(suite.MaxKey, drivers.MaxKey) - len(base.folder())
-	conformance.Run(t, suite)
+	s3suite.Kind[Config]{
+		Open:     func(t testing.TB, c Config) drivers.Driver { return open(t, c) },
+		Endpoint: func(c *Config) *string { return &c.Endpoint },
+		Prefix:   func(c *Config) *string { return &c.Prefix },
+		Bucket:   func(_ testing.TB, c *Config) { c.Bucket = fmt.Sprintf("test-s3-%d", buckets.Add(1)) },
+		Where: func(c Config) map[string]any {
+			return map[string]any{
+				"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "AccessKey": c.AccessKey, "SecretKey": string(c.SecretKey),
+				"PartSize": c.PartSize, "Memory": c.Memory, "Checksums": c.Checksums, "EqualParts": c.EqualParts,
+				"AllParts": c.AllParts, "IfMatch": c.IfMatch, "ListVersion": c.ListVersion, "BatchDelete": c.BatchDelete,
+			}
+		},
+	}.Conform(t, suite, base)
 }
