@@ -9,6 +9,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
@@ -166,6 +167,9 @@ func wrap(op, key string, kind, err error) error {
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		// net/http's own time-outs say that they are DeadlineExceeded; no context of the caller's has ended.
 		err = errors.New(err.Error())
+	}
+	if resp.Code == minio.AccessDenied {
+		err = bucket.WithRights(op, err)
 	}
 	return &drivers.Error{Op: op, Driver: name, Key: key, Kind: kind, Err: err}
 }

@@ -12,6 +12,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
@@ -200,6 +201,9 @@ func wrap(op, key string, kind, err error) error {
 	if _, ok := answerOf(err); !ok && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
 		// net/http's own time-outs say that they are DeadlineExceeded; no context of the caller's has ended.
 		err = errors.New(err.Error())
+	}
+	if a, _ := answerOf(err); a.code == codeAccessDenied || a.status == http.StatusForbidden && (a.code == "" || a.code == "Forbidden") { // a HEAD's
+		err = bucket.WithRights(op, err)
 	}
 	return &drivers.Error{Op: op, Driver: name, Key: key, Kind: kind, Err: err}
 }
