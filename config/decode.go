@@ -14,10 +14,13 @@ import (
 
 // loadFile reads the file into the schema.
 func (l *loader) loadFile() {
-	data, p := readFile(l.File)
-	if p != nil {
-		l.problem(l.root, *p)
-		return
+	data := l.Text
+	if data == nil {
+		var p *Problem
+		if data, p = readFile(l.File); p != nil {
+			l.problem(l.root, *p)
+			return
+		}
 	}
 	doc, p := parseYAML(data, l.text)
 	if p != nil {
@@ -95,6 +98,15 @@ func (l *loader) decodeLeaf(n *node, y *yaml.Node) {
 		}
 		l.fault(n, y, "has no value", hint)
 		return
+	case y.Kind == yaml.MappingNode && n.value.Type() == documentType:
+		text, err := l.document(y)
+		if err == nil {
+			err = l.set(n, []string{text}, l.at(y))
+		}
+		if err != nil {
+			l.fault(n, y, err.Error(), "")
+		}
+		return
 	case y.Kind == yaml.MappingNode && strings.HasPrefix(l.sourceText(y), "{"):
 		l.fault(n, y, "takes one "+n.typeName()+", not keys", "put quotes around a value that begins with {")
 		return
@@ -112,6 +124,48 @@ func (l *loader) decodeLeaf(n *node, y *yaml.Node) {
 	if err != nil {
 		l.fault(n, y, err.Error(), "")
 	}
+}
+
+// maxDepth is how deep a document can be. An alias that is part of what it stands for is deeper.
+const maxDepth = 100
+
+// document is y as YAML of its own, with variables put in.
+func (l *loader) document(y *yaml.Node) (string, error) {
+	filled, err := l.filled(y, 0)
+	if err != nil {
+		return "", err
+	}
+	text, err := yaml.Marshal(filled)
+	return string(text), err
+}
+
+// filled is a copy of y with variables put in and aliases followed. What is put in is not looked at again by who reads it.
+func (l *loader) filled(y *yaml.Node, depth int) (*yaml.Node, error) {
+	if depth > maxDepth {
+		return nil, errors.New("is nested too deeply")
+	}
+	if y.Kind == yaml.AliasNode {
+		y = y.Alias
+	}
+	c := &yaml.Node{Kind: y.Kind, Style: y.Style, Tag: y.Tag, Value: y.Value}
+	if y.Kind == yaml.ScalarNode {
+		value, err := l.expand(y)
+		if err != nil {
+			return nil, err
+		}
+		if value != y.Value {
+			c.Value, c.Tag, c.Style = strings.ReplaceAll(value, "${", "$${"), "!!str", yaml.DoubleQuotedStyle
+		}
+		return c, nil
+	}
+	for _, item := range y.Content {
+		f, err := l.filled(item, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		c.Content = append(c.Content, f)
+	}
+	return c, nil
 }
 
 // sourceText is the line from the node on.

@@ -15,7 +15,7 @@
 // the reference), enum (the allowed values, separated by commas), min and max (written as a value
 // is), unit:"bytes" (an integer is a size) and secret:"true" (never shown). The types are string kinds, bool, integers,
 // time.Duration, [Size], netip.Prefix (a network, or one address), [Glob], whatever has
-// UnmarshalText, slices of all these, nested structs, and [OneOf]. A string kind with
+// UnmarshalText, slices of all these, nested structs, [OneOf], and [Document] for what somebody else reads. A string kind with
 // a String method is shown as that method says, so a secret type hides itself.
 //
 // A section may have a method Validate() error. It is called once its values are read without a fault; of a joined error

@@ -14,6 +14,9 @@ type Options struct {
 	// File is the path of a YAML file, or "" for none.
 	File string
 
+	// Text is what the file holds, where it has been read already; File is only its name then.
+	Text []byte
+
 	// Env is the environment, in the form of os.Environ.
 	Env []string
 

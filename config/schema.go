@@ -43,6 +43,7 @@ var (
 	sizeType     = reflect.TypeFor[Size]()
 	globType     = reflect.TypeFor[Glob]()
 	oneOfType    = reflect.TypeFor[OneOf]()
+	documentType = reflect.TypeFor[Document]()
 )
 
 // schemaOf binds a tree of nodes to the struct that into points to. An error is a fault in

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,4 +70,46 @@ func FuzzGlob(f *testing.F) {
 			t.Errorf("%q on %q: got %t, want %t", pattern, name, got, want)
 		}
 	})
+}
+
+func TestDocument(t *testing.T) {
+	type section struct {
+		Config config.Document `yaml:"config"`
+	}
+	type all struct {
+		Plugin section `yaml:"plugin"`
+	}
+	load := func(text string, env ...string) (string, error) {
+		var a all
+		_, err := config.Load(&a, config.Options{File: "f.yml", Text: []byte(text), Env: env, Prefix: "P"})
+		return string(a.Plugin.Config), err
+	}
+	for _, test := range []struct {
+		text string
+		env  []string
+		want string
+	}{
+		{"plugin: {config: {a: 1, b: [x, 'y'], c: {d: true}}}", nil, "{a: 1, b: [x, 'y'], c: {d: true}}"},
+		{"plugin:\n  config:\n    secret: ${S}\n", []string{"S=a ${b}: c"}, "secret: \"a $${b}: c\""},
+		{"{}", []string{"P_PLUGIN_CONFIG=a: 1"}, "a: 1"},
+		{"plugin: {config: {}}", nil, "{}"},
+	} {
+		got, err := load(test.text, test.env...)
+		if err != nil || got != test.want {
+			t.Errorf("%s: %q, %v; want %q", test.text, got, err, test.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"plugin: {config: [a]}":             "not a list",
+		"plugin: {config: word}":            "is not YAML that holds keys",
+		"plugin:\n  config:\n    a: ${MISSING}": "no variable MISSING",
+		"plugin: {config: &x {a: *x}}":      "nested too deeply",
+	} {
+		if _, err := load(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	if d := config.Document("a: secret"); fmt.Sprintf("%v %+v %#v %s", d, d, d, d) != `*** *** "***" ***` {
+		t.Errorf("%v %+v %#v %s", d, d, d, d)
+	}
 }

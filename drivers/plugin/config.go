@@ -1,0 +1,37 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/longshore-registry/longshore/config"
+)
+
+// Config says which program the plugin is. [Defaults] fills in what can be.
+type Config struct {
+	Command      []string        `yaml:"command" doc:"the plugin's program and its arguments; a name without a slash is looked for in PATH"`
+	Config       config.Document `yaml:"config" doc:"the plugin's own settings, which its documentation lists"`
+	StartTimeout time.Duration   `yaml:"start_timeout" min:"1s" doc:"how long the plugin may take from its start until it has opened its backend"`
+
+	// Stderr gets the lines that the plugin prints, with its name before each. Nil is the process's own.
+	Stderr io.Writer `yaml:"-" json:"-"`
+}
+
+// Defaults returns the configuration to which the command has to be added.
+func Defaults() Config { return Config{StartTimeout: 30 * time.Second} }
+
+// Validate returns all that is wrong, joined; each message begins with the name of a field. It starts nothing: what is wrong below
+// config is said by Open.
+func (c Config) Validate() error {
+	var errs []error
+	if len(c.Command) == 0 || strings.TrimSpace(c.Command[0]) == "" {
+		errs = append(errs, errors.New("command: required"))
+	}
+	if c.StartTimeout < time.Second {
+		errs = append(errs, fmt.Errorf("start_timeout: %v is less than a second", c.StartTimeout))
+	}
+	return errors.Join(errs...)
+}
