@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -144,27 +143,6 @@ func TestEverySettingIsDescribed(t *testing.T) {
 		}
 		if !arrived {
 			t.Errorf("%s=%s does not set %s: %v", k.Env, sample, k.Path, err)
-		}
-	}
-}
-
-// TestExamplesOfTheDocs loads every YAML example of the pages that show configurations.
-func TestExamplesOfTheDocs(t *testing.T) {
-	env := []string{"MINIO_SECRET_KEY=hush"}
-	for _, name := range []string{"configuration.md", "getting-started.md"} {
-		text, err := os.ReadFile(filepath.Join("../docs", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts := strings.Split(string(text), "```yaml\n")
-		for i, part := range parts[1:] {
-			example, _, _ := strings.Cut(part, "```")
-			if _, err := (program{env: env}).load([]string{writeFile(t, "config.yml", example)}); err != nil {
-				t.Errorf("%s, example %d: %v\n%s", name, i+1, err, example)
-			}
-		}
-		if len(parts) == 1 {
-			t.Errorf("%s has no examples", name)
 		}
 	}
 }
