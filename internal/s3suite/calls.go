@@ -179,6 +179,12 @@ func (s Suite) callsOfWriter(t *testing.T) {
 	step("first, small", 10, suspend, "Create")
 	step("second, small", 10, suspend, "ListParts", "Part")
 	step("third, two parts and a little", 2*part, suspend, "ListParts", "Part", "Part", "ListParts", "Part")
+	for l, err := range drivers.ExtrasOf(d).Sweep.Leftovers(ctx) {
+		if err != nil || l.Key != "w/s" || l.Size < 2*part {
+			t.Errorf("left over is %+v, %v", l, err)
+		}
+	}
+	wantCalls(t, p, "ListUploads", "ListParts")
 	step("last", 5, func() error { return w.Commit(ctx) }, "ListParts", "Part", "Complete")
 	if got, err := d.Stat(ctx, "w/s"); err != nil || got.Size != 2*part+25 {
 		t.Errorf("Stat = %+v, %v", got, err)
@@ -202,4 +208,8 @@ func (s Suite) callsOfWriter(t *testing.T) {
 	if got := p.Calls(); got[0] != "Create" || got[len(got)-1] != "Abort" {
 		t.Errorf("cancelled: requests %q, want Create first and Abort last", got)
 	}
+	if err := drivers.ExtrasOf(d).Sweep.Drop(ctx, drivers.Leftover{Key: "w/c", ID: "gone"}); err != nil {
+		t.Error(err)
+	}
+	wantCalls(t, p, "Abort")
 }

@@ -22,6 +22,7 @@ type Driver interface {
 	drivers.AbsentPutter
 	drivers.MatchPutter
 	drivers.Signer
+	drivers.Sweeper
 }
 
 // Settings are those that a case asks for; zero leaves the driver's default.
