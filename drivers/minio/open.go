@@ -8,10 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
@@ -84,7 +84,7 @@ func (d *Driver) explain(err error, header http.Header) error {
 	case codeExpiredToken, codeInvalidTokenID:
 		return fmt.Errorf("session_token: %w", err)
 	case minio.RequestTimeTooSkewed:
-		return fmt.Errorf("the clock of this machine and that of the store differ too much (%s); set both by NTP: %w", skew(header), err)
+		return fmt.Errorf("the clock of this machine and that of the store differ too much (%s); set both by NTP: %w", bucket.Skew(header), err)
 	case minio.AuthorizationHeaderMalformed, minio.InvalidRegion:
 		if resp.Region != "" && resp.Region != d.options.Region {
 			return fmt.Errorf("region: is %q, but the store says %q: %w", d.options.Region, resp.Region, err)
@@ -124,13 +124,4 @@ func (d *Driver) explainNetwork(err error) error {
 	default:
 		return fmt.Errorf("endpoint: no answer from %s: %w", d.host, err)
 	}
-}
-
-// skew says how far the store's clock is from ours, as far as its answer tells.
-func skew(header http.Header) string {
-	theirs, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		return "by more than it allows"
-	}
-	return fmt.Sprintf("by %v", time.Since(theirs).Round(time.Second).Abs())
 }

@@ -75,7 +75,7 @@ func (s store) SendPart(ctx context.Context, full, upload string, number int, bo
 		etag = parts.TrimETag(sent.ETag)
 		return err
 	})
-	return etag, noUpload(err)
+	return etag, failures().NoUpload(err)
 }
 
 // FirstPart is one ListParts.
@@ -88,7 +88,7 @@ func (s store) FirstPart(ctx context.Context, full, upload string) (etag string,
 	if len(found.ObjectParts) > 0 && found.ObjectParts[0].PartNumber == parts.MarkNumber {
 		etag = parts.TrimETag(found.ObjectParts[0].ETag)
 	}
-	return etag, noUpload(err)
+	return etag, failures().NoUpload(err)
 }
 
 // Complete is one CompleteMultipartUpload, which wants the checksums again.
@@ -105,13 +105,13 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 		made = parts.Made{ETag: parts.TrimETag(done.ETag), CRC32C: done.ChecksumCRC32C}
 		return err
 	})
-	return made, calls, noUpload(err)
+	return made, calls, failures().NoUpload(err)
 }
 
 // Abort is one AbortMultipartUpload.
 func (s store) Abort(ctx context.Context, full, upload string) error {
 	_, err := s.d.try(ctx, func() error { return s.d.core.AbortMultipartUpload(ctx, s.d.bucket, full, upload) })
-	return noUpload(err)
+	return failures().NoUpload(err)
 }
 
 // ETag is one HEAD.
@@ -120,19 +120,19 @@ func (s store) ETag(ctx context.Context, full string) (string, error) {
 	return object.ETag, err
 }
 
-// NoUpload knows what noUpload has added.
-func (s store) NoUpload(err error) bool { return errors.Is(err, errNoUpload) }
+// NoUpload knows what failures has added.
+func (s store) NoUpload(err error) bool { return errors.Is(err, bucket.ErrNoUpload) }
 
 // Fail is fail.
 func (s store) Fail(ctx context.Context, op, key string, err error) error {
 	return fail(ctx, op, key, err)
 }
 
-// Kind is kindOf.
-func (s store) Kind(err error) error { return kindOf(err) }
+// Kind is that of failures.
+func (s store) Kind(err error) error { return failures().Kind(err) }
 
-// Retryable is retryable.
-func (s store) Retryable(err error) bool { return retryable(err) }
+// Retryable is that of failures.
+func (s store) Retryable(err error) bool { return failures().Retryable(err) }
 
 // Try is try.
 func (s store) Try(ctx context.Context, f func() error) (calls int, err error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/longshore-registry/longshore/drivers/internal/bucket"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
@@ -87,7 +88,7 @@ func (d *Driver) explain(err error) error {
 	case "ExpiredToken", "InvalidToken", "InvalidTokenId":
 		return fmt.Errorf("session_token: that of %s is not good: %w", d.identity, err)
 	case "RequestTimeTooSkewed":
-		return fmt.Errorf("the clock of this machine and that of the store differ too much (%s); set both by NTP: %w", skew(a.header), err)
+		return fmt.Errorf("the clock of this machine and that of the store differ too much (%s); set both by NTP: %w", bucket.Skew(a.header), err)
 	case "AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect", "IllegalLocationConstraintException":
 		return d.otherRegion(a, err)
 	case codeAccessDenied:

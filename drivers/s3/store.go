@@ -79,7 +79,7 @@ func (s store) SendPart(ctx context.Context, full, upload string, number int, bo
 		}
 		return err
 	})
-	return etag, noUpload(err)
+	return etag, failures().NoUpload(err)
 }
 
 // FirstPart is one ListParts.
@@ -90,7 +90,7 @@ func (s store) FirstPart(ctx context.Context, full, upload string) (etag string,
 		return err
 	})
 	if err != nil {
-		return "", noUpload(err)
+		return "", failures().NoUpload(err)
 	}
 	if len(out.Parts) > 0 && aws.ToInt32(out.Parts[0].PartNumber) == parts.MarkNumber {
 		etag = parts.TrimETag(aws.ToString(out.Parts[0].ETag))
@@ -116,7 +116,7 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 		}
 		return err
 	})
-	return made, calls, noUpload(err)
+	return made, calls, failures().NoUpload(err)
 }
 
 // Abort is one AbortMultipartUpload.
@@ -125,7 +125,7 @@ func (s store) Abort(ctx context.Context, full, upload string) error {
 		_, err := s.d.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload})
 		return err
 	})
-	return noUpload(err)
+	return failures().NoUpload(err)
 }
 
 // ETag is one HEAD.
@@ -134,19 +134,19 @@ func (s store) ETag(ctx context.Context, full string) (string, error) {
 	return object.ETag, err
 }
 
-// NoUpload knows S3's code.
-func (s store) NoUpload(err error) bool { return errors.Is(err, errNoUpload) }
+// NoUpload knows what failures has added.
+func (s store) NoUpload(err error) bool { return errors.Is(err, bucket.ErrNoUpload) }
 
 // Fail is fail.
 func (s store) Fail(ctx context.Context, op, key string, err error) error {
 	return fail(ctx, op, key, err)
 }
 
-// Kind is kindOf.
-func (s store) Kind(err error) error { return kindOf(err) }
+// Kind is that of failures.
+func (s store) Kind(err error) error { return failures().Kind(err) }
 
-// Retryable is retryable.
-func (s store) Retryable(err error) bool { return retryable(err) }
+// Retryable is that of failures.
+func (s store) Retryable(err error) bool { return failures().Retryable(err) }
 
 // Try is try.
 func (s store) Try(ctx context.Context, f func() error) (calls int, err error) {

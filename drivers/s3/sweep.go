@@ -60,7 +60,7 @@ func (s store) UploadSize(ctx context.Context, full, id string) (size int64, err
 			return err
 		})
 		if err != nil {
-			return 0, noUpload(err)
+			return 0, failures().NoUpload(err)
 		}
 		for _, p := range out.Parts {
 			size += aws.ToInt64(p.Size)

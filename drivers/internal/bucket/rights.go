@@ -2,8 +2,8 @@ package bucket
 
 import "fmt"
 
-// Rights are the actions of an S3 policy that a method of a driver needs, for messages; docs/s3.md has them all.
-func Rights(op string) string {
+// rightsFor are the actions of an S3 policy that a method of a driver needs, for messages; docs/s3.md has them all.
+func rightsFor(op string) string {
 	switch op {
 	case "reader", "stat":
 		return "s3:GetObject, and s3:ListBucket to tell what is absent"
@@ -23,9 +23,9 @@ func Rights(op string) string {
 	return ""
 }
 
-// WithRights adds to a refusal which rights op needs.
-func WithRights(op string, refusal error) error {
-	rights := Rights(op)
+// withRights adds to a refusal which rights op needs.
+func withRights(op string, refusal error) error {
+	rights := rightsFor(op)
 	if rights == "" {
 		return refusal
 	}
