@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry"
 )
+
+// ofCommand are the keys that our own commands write below, such as check, which may be killed.
+var ofCommand = regexp.MustCompile(`^(check/|budgets-|conformance-)[a-z2-7]{26}/`)
 
 // weekOld is how old leftovers are that are dropped if nothing else is said.
 const weekOld = 7 * 24 * time.Hour
@@ -133,7 +137,7 @@ func (r *leftoversReport) sweep(ctx context.Context, store drivers.Sweeper, befo
 		}
 		l := leftover{Key: found.Key, ID: found.ID, Began: found.Began, Size: found.Size, State: "old"}
 		switch {
-		case !registry.OwnsLeftover(found):
+		case !registry.OwnsLeftover(found) && !ofCommand.MatchString(found.Key):
 			l.State = "foreign"
 		case found.Began.After(before):
 			l.State = "young"

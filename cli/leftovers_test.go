@@ -30,7 +30,7 @@ func abandoned(t *testing.T, hook memory.Hook) *memory.Driver {
 	for _, one := range []struct {
 		key string
 		age time.Duration
-	}{{"data/aa/old", 200 * time.Hour}, {"data/bb/older", 900 * time.Hour}, {"data/cc/young", 100 * time.Hour}, {"photos/old", 900 * time.Hour}} {
+	}{{"data/aa/old", 200 * time.Hour}, {"data/bb/older", 900 * time.Hour}, {"data/cc/young", 100 * time.Hour}, {"photos/old", 900 * time.Hour}, {"check/abcdefghijklmnopqrstuvwxyz/large", 300 * time.Hour}, {"check/other", 300 * time.Hour}} {
 		now = time.Now().Add(-one.age)
 		w, err := d.Writer(t.Context(), one.key, -1)
 		if err == nil {
@@ -60,7 +60,8 @@ func left(t *testing.T, d *memory.Driver) string {
 }
 
 func TestLeftovers(t *testing.T) {
-	const all = "data/aa/old data/bb/older data/cc/young photos/old"
+	const ours, others = "check/abcdefghijklmnopqrstuvwxyz/large", "photos/old check/other" // those that have to stay
+	const all = "data/aa/old data/bb/older data/cc/young photos/old " + ours + " check/other"
 	failOld := func(_ context.Context, op, key string) memory.Outcome {
 		if op == "drop" && key == "data/aa/old" {
 			return memory.Outcome{Err: errors.New("no right to drop this")}
@@ -74,15 +75,15 @@ func TestLeftovers(t *testing.T) {
 		says []string
 		left string
 	}{
-		"dry":                 {"", nil, 0, []string{"old      2", "young    2", "foreign  2", "old: 2 streams, 2.0 MiB; --drop removes them"}, all},
-		"drop":                {"--drop", nil, 0, []string{"dropped  2", "dropped: 2 streams, 2.0 MiB"}, "data/cc/young photos/old"},
-		"drop the oldest":     {"--drop --older-than 300h", nil, 0, []string{"dropped: one stream, 1.0 MiB"}, "data/aa/old data/cc/young photos/old"},
+		"dry":                 {"", nil, 0, []string{"old      2", "young    2", "foreign  2", "old: 3 streams, 3.0 MiB; --drop removes them"}, all},
+		"drop":                {"--drop", nil, 0, []string{"dropped  2", "dropped: 3 streams, 3.0 MiB"}, "data/cc/young " + others},
+		"drop the oldest":     {"--drop --older-than 400h", nil, 0, []string{"dropped: one stream, 1.0 MiB"}, "data/aa/old data/cc/young photos/old " + ours + " check/other"},
 		"nothing so old":      {"--older-than 2000h", nil, 0, []string{"nothing in the test's store is left over for longer than 2000h"}, all},
 		"too young":           {"--drop --older-than 47h", nil, exitUsage, []string{"give 48h0m0s or more"}, all},
-		"one can't be":        {"--drop", failOld, exitFailed, []string{"failed   2", "→ memory: ", "no right to drop this", "dropped: one stream", "one stream could not be removed"}, "data/aa/old data/cc/young photos/old"},
+		"one can't be":        {"--drop", failOld, exitFailed, []string{"failed   2", "→ memory: ", "no right to drop this", "dropped: 2 streams", "one stream could not be removed"}, "data/aa/old data/cc/young " + others},
 		"no right to list":    {"--drop", failing("leftovers", drivers.ErrDenied), exitFailed, []string{"the store did not list everything"}, all},
 		"no right, as JSON":   {"-o json", failing("leftovers", drivers.ErrDenied), exitFailed, []string{`"error": "memory`}, all},
-		"what can't be, JSON": {"-o json --drop", failOld, exitFailed, []string{`"failed": 1`, `"state": "failed"`}, "data/aa/old data/cc/young photos/old"},
+		"what can't be, JSON": {"-o json --drop", failOld, exitFailed, []string{`"failed": 1`, `"state": "failed"`}, "data/aa/old data/cc/young " + others},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := abandoned(t, c.hook)
@@ -115,8 +116,8 @@ func TestLeftoversAsJSON(t *testing.T) {
 	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := tally{Count: 2, Bytes: 2 << 20}
-	if got.Old != want || got.Dropped != want || len(got.Leftovers) != 4 || got.Leftovers[0].Key != "data/aa/old" || got.Leftovers[0].Size != 1<<20 {
+	want := tally{Count: 3, Bytes: 3 << 20}
+	if got.Old != want || got.Dropped != want || len(got.Leftovers) != 6 || got.Leftovers[0].Key != "data/aa/old" || got.Leftovers[0].Size != 1<<20 {
 		t.Errorf("got %+v", got)
 	}
 }
