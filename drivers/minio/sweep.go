@@ -19,13 +19,19 @@ func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 // Drop is one request. A part that is being sent at that moment may come after it, and then the upload is found again.
 func (d *Driver) Drop(ctx context.Context, l drivers.Leftover) error { return d.shared.Drop(ctx, l) }
 
-// Uploads is one ListMultipartUploads. MinIO puts all into one answer, whatever is asked.
+// Uploads is one ListMultipartUploads. MinIO puts all into one answer, whatever is asked. versitygw takes no upload-id-marker; see
+// package s3.
 func (s store) Uploads(ctx context.Context, after bucket.Upload) (page []bucket.Upload, next bucket.Upload, err error) {
 	var found minio.ListMultipartUploadsResult
-	_, err = s.d.try(ctx, func() (err error) {
+	ask := func() (err error) {
 		found, err = s.d.core.ListMultipartUploads(ctx, s.d.bucket, "", after.Full, after.ID, "", s.d.uploadsPage)
 		return err
-	})
+	}
+	_, err = s.d.try(ctx, ask)
+	if minio.ToErrorResponse(err).Code == minio.InvalidArgument && after.ID != "" {
+		after.ID = ""
+		_, err = s.d.try(ctx, ask)
+	}
 	if err != nil {
 		return nil, bucket.Upload{}, err
 	}
