@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/longshore-registry/longshore/config"
 	"github.com/longshore-registry/longshore/drivers"
@@ -15,6 +16,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers/gcs"
 	"github.com/longshore-registry/longshore/drivers/memory"
 	"github.com/longshore-registry/longshore/drivers/minio"
+	"github.com/longshore-registry/longshore/drivers/plugin"
 	"github.com/longshore-registry/longshore/drivers/s3"
 	"github.com/longshore-registry/longshore/drivers/swift"
 )
@@ -34,7 +36,11 @@ func table(root string) []driver {
 		entry("gcs", "A bucket of Google Cloud Storage.", gcs.Defaults(), gcs.Open,
 			func(c gcs.Config) string { return cmp.Or(c.Endpoint, "gs:/") + "/" + path.Join(c.Bucket, c.Prefix) }),
 		entry("swift", "A container of OpenStack Swift.", swift.Defaults(), swift.Open,
-			func(c swift.Config) string { return "container " + path.Join(c.Container, c.Prefix) + ", identity from " + c.AuthURL }),
+			func(c swift.Config) string {
+				return "container " + path.Join(c.Container, c.Prefix) + ", identity from " + c.AuthURL
+			}),
+		entry("plugin", "A program that keeps the images where it knows to; docs/plugins.md tells how one is written.", plugin.Defaults(), plugin.Open,
+			func(c plugin.Config) string { return "plugin " + strings.Join(c.Command, " ") }),
 		entry("memory", "The memory of the process, for trying things: the images are gone when it ends.", memory.Defaults(), memory.Open,
 			func(memory.Config) string { return "memory of this process, gone when it ends" }),
 	}

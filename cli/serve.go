@@ -58,8 +58,15 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 	opening, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var r *registry.Registry
-	opened := make(chan error, 1)
+	closeStore := func() {}
+	opened, tried := make(chan error, 1), make(chan struct{})
+	defer func() {
+		cancel()
+		<-tried
+		closeStore()
+	}()
 	go func() {
+		defer close(tried)
 		opened <- guard(func() error {
 			store, err := l.driver.open(opening)
 			if err != nil {
@@ -67,6 +74,9 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			}
 			if i, ok := store.(interface{ Identity() string }); ok {
 				log.Info("credentials for the store", "identity", i.Identity())
+			}
+			if c, ok := store.(interface{ Close() }); ok {
+				closeStore = c.Close
 			}
 			r, err = registry.Open(opening, store, registryOptions(l.settings, log))
 			return err

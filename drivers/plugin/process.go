@@ -149,7 +149,7 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 	p.cmd.Env = append(os.Environ(), plugin.WatchVariable+"=3")
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: plugin.Handshake, Plugins: goplugin.PluginSet{plugin.Service: caller{}}, Cmd: p.cmd,
-		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, AutoMTLS: true, StartTimeout: k.c.StartTimeout,
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, StartTimeout: k.c.StartTimeout,
 		Stderr: p.said, Logger: hclog.NewNullLogger(), SkipHostEnv: true,
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(plugin.MaxMessage), grpc.MaxCallSendMsgSize(plugin.MaxMessage)),
