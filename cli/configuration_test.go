@@ -103,7 +103,7 @@ func sentence(s string) string {
 func TestEverySettingIsDescribed(t *testing.T) {
 	samples := map[string]string{
 		"text": "some-text", "secret": "hush", "bool": "", "number": "7", "duration": "7m", "size": "7MiB",
-		"list of networks": "10.0.0.0/8, 192.0.2.1", "list of patterns": "a/*,b",
+		"list of networks": "10.0.0.0/8, 192.0.2.1", "list of patterns": "a/*,b", "list of texts": "a,b", "keys": "a: hush",
 	}
 	keys, err := config.Keys(defaultSettings(table(folderHere)), envPrefix)
 	if err != nil {

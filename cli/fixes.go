@@ -40,7 +40,7 @@ func (l loaded) placed(err error) error {
 	}
 	path := "storage." + l.driver.Name + "." + m[1]
 	for _, k := range l.keys {
-		if k.Path == path {
+		if k.Path == path || strings.HasPrefix(path, k.Path+".") { // of a plugin's own settings only the whole is a key
 			return fmt.Errorf("%s: storage.%s.%w", k.Source, l.driver.Name, err)
 		}
 	}

@@ -248,6 +248,8 @@ func (n *node) typeName() string {
 		name = "size"
 	case t == globType:
 		name = "pattern"
+	case t == documentType:
+		return "keys"
 	case t.Kind() == reflect.Bool:
 		name = "bool"
 	case reflect.Zero(t).CanInt() || reflect.Zero(t).CanUint():

@@ -100,10 +100,10 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"plugin: {config: [a]}":             "not a list",
-		"plugin: {config: word}":            "is not YAML that holds keys",
+		"plugin: {config: [a]}":                 "not a list",
+		"plugin: {config: word}":                "is not YAML that holds keys",
 		"plugin:\n  config:\n    a: ${MISSING}": "no variable MISSING",
-		"plugin: {config: &x {a: *x}}":      "nested too deeply",
+		"plugin: {config: &x {a: *x}}":          "nested too deeply",
 	} {
 		if _, err := load(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
