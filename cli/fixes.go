@@ -38,9 +38,10 @@ func (l loaded) placed(err error) error {
 	if m == nil {
 		return err
 	}
-	path := "storage." + l.driver.Name + "." + m[1]
+	driver := "storage." + l.driver.Name + "."
+	path := driver + m[1]
 	for _, k := range l.keys {
-		if k.Path == path || strings.HasPrefix(path, k.Path+".") { // of a plugin's own settings only the whole is a key
+		if k.Path == path || strings.HasPrefix(k.Path, driver) && strings.HasPrefix(path, k.Path+".") { // of a plugin's own settings only the whole is a key
 			return fmt.Errorf("%s: storage.%s.%w", k.Source, l.driver.Name, err)
 		}
 	}
