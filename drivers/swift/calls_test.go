@@ -255,8 +255,8 @@ func TestOpenOfWhatIsWrong(t *testing.T) {
 			}
 			c.Username, c.StorageURL = shared.Get(t).Other, account
 		},
-		"auth_url: http": func(c *Config) { c.AuthURL = strings.Replace(c.AuthURL, "/auth/", "/nothing/", 1) },
-		"auth_url: no answer":                    func(c *Config) { c.AuthURL = "http://127.0.0.1:1/auth/v1.0" },
+		"auth_url: http":      func(c *Config) { c.AuthURL = strings.Replace(c.AuthURL, "/auth/", "/nothing/", 1) },
+		"auth_url: no answer": func(c *Config) { c.AuthURL = "http://127.0.0.1:1/auth/v1.0" },
 	} {
 		c := at(t)
 		c.Attempts = 1
