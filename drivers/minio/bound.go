@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// bound sends requests with the context of its maker: minio-go's Core.ListObjectsV2 has none.
+// bound sends requests with the context of its maker: minio-go has none for some of them.
 type bound struct {
 	ctx  context.Context
 	next http.RoundTripper

@@ -1,6 +1,8 @@
 package minio
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -108,6 +110,22 @@ func TestNoIdentity(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret-word") {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// TestIdentityStopsWithTheContext: a service for temporary credentials that does not answer does not keep Open.
+func TestIdentityStopsWithTheContext(t *testing.T) {
+	hideIdentities(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(silent.Close)
+	c := goodConfig()
+	c.STSEndpoint = silent.URL
+	if _, err := Open(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 

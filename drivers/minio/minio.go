@@ -114,12 +114,13 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if secure {
 		endpoint = "https://" + d.host
 	}
-	if err := d.identify(c, endpoint, &http.Client{Transport: transport, Timeout: c.Timeout}); err != nil {
+	// minio-go takes no context for it.
+	if err := d.identify(c, endpoint, &http.Client{Transport: bound{ctx: ctx, next: transport}}); err != nil {
 		d.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, err
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
 	}
 	if d.core, err = d.client(tripper); err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
