@@ -1,8 +1,10 @@
 # make try   shows longshore at work: installs skopeo, serves, pushes and pulls an image
 # make test  installs what the tests need and runs all of them
 # make unit  runs the tests that need no servers and no clients
+# make conformance   runs longshore conformance on a new MinIO
+# make stores        writes docs/stores.md: all suites on all stores
 
-.PHONY: build try test unit check tools apt
+.PHONY: build try test unit check tools apt conformance stores
 
 # The tools that the tests need, in the versions that they were tried with. go install builds them into TOOLS.
 GO_TOOLS = \
@@ -36,6 +38,10 @@ test: apt tools check
 
 unit:
 	go test -race ./...
+
+conformance:
+	GOBIN=$(LONGSHORE_TOOLS) go install $(filter github.com/minio/minio@%,$(GO_TOOLS))
+	go run ./conformance/try
 
 check:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt has changes for:"; gofmt -l .; exit 1; }

@@ -177,7 +177,7 @@ func (p program) load(args []string) (loaded, error) {
 
 // foreignVariable reports whether a variable with our prefix belongs to the tests.
 func foreignVariable(name string) bool {
-	return name == "LONGSHORE_TOOLS" || strings.HasPrefix(name, "LONGSHORE_TEST_")
+	return name == "LONGSHORE_TOOLS" || name == "LONGSHORE_CONFORMANCE_CHILD" || strings.HasPrefix(name, "LONGSHORE_TEST_")
 }
 
 // hints answer the keys that people bring from CNCF distribution's configuration.

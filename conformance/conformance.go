@@ -48,6 +48,10 @@ type Config struct {
 	// Neighbour returns a handle on a store that shares d's backend but not its prefix. Nil: the cases that need one are left out.
 	Neighbour func(t testing.TB, d drivers.Driver) drivers.Driver
 
+	// Second are the arguments that make this program the second process. Default: those of a test binary
+	// whose TestMain calls Main.
+	Second []string
+
 	// Faults are ways to make the backend fail. The cases that need one that is nil are left out.
 	Faults Faults
 
@@ -155,6 +159,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Repeat == 0 {
 		c.Repeat = 5
+	}
+	if c.Second == nil {
+		c.Second = []string{"-test.run=^$"}
 	}
 	if c.Patience == 0 {
 		c.Patience = 20 * time.Second

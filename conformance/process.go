@@ -22,20 +22,23 @@ const childVariable = "LONGSHORE_CONFORMANCE_CHILD"
 // Main runs m; its result is for os.Exit. When the suite has started this program as a second
 // process, Main does that process's part on the store that open opens, and does not run m.
 func Main(m *testing.M, open func(ctx context.Context, where string) (drivers.Driver, error)) int {
-	where := os.Getenv(childVariable)
-	if where == "" {
+	if os.Getenv(childVariable) == "" {
 		return m.Run()
 	}
-	ctx := context.Background()
-	d, err := open(ctx, where)
-	if err == nil {
-		err = (&child{d: d}).serve(ctx, os.Stdin, os.Stdout)
-	}
-	if err != nil {
+	if err := Second(context.Background(), open); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance: second process:", err)
 		return 1
 	}
 	return 0
+}
+
+// Second does the part of a second process, on the store that open opens, until stdin ends.
+func Second(ctx context.Context, open func(ctx context.Context, where string) (drivers.Driver, error)) error {
+	d, err := open(ctx, os.Getenv(childVariable))
+	if err != nil {
+		return err
+	}
+	return (&child{d: d}).serve(ctx, os.Stdin, os.Stdout)
 }
 
 // order is what the suite wants of a second process.
@@ -137,7 +140,7 @@ func (s *suite) start(t testing.TB, d drivers.Driver) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.CommandContext(t.Context(), self, "-test.run=^$")}
+	p := &process{cmd: exec.CommandContext(t.Context(), self, s.Second...)}
 	p.cmd.Env = append(os.Environ(), childVariable+"="+s.Where(s.t, d))
 	p.cmd.Stderr = &p.stderr
 	in, err := p.cmd.StdinPipe()

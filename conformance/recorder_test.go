@@ -1,8 +1,6 @@
 package conformance
 
 import (
-	"context"
-	"fmt"
 	"runtime"
 	"sync"
 	"testing"
@@ -12,17 +10,6 @@ import (
 	"github.com/longshore-registry/longshore/drivers/memory"
 )
 
-// recorder is a testing.TB that keeps to itself that a case failed.
-type recorder struct {
-	testing.TB // the real one, for what is not overridden
-	ctx        context.Context
-
-	mu       sync.Mutex
-	messages []string
-	failed   bool
-	cleanups []func()
-}
-
 // try runs a case on c and returns what it complained of; ok if it did not fail.
 func try(t *testing.T, c Config, name string) (ok bool, messages []string) {
 	t.Helper()
@@ -30,52 +17,13 @@ func try(t *testing.T, c Config, name string) (ok bool, messages []string) {
 		if test.name != name {
 			continue
 		}
-		ctx, stop := context.WithCancel(t.Context())
-		r := &recorder{TB: t, ctx: ctx}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			defer func() {
-				if p := recover(); p != nil {
-					r.Errorf("panic: %v", p)
-				}
-			}()
+		got := run(t.Context(), name, func(r testing.TB) {
 			test.run(r, &suite{Config: c.withDefaults(), t: t, many: &manyKeys{t: t}})
-		}()
-		<-done
-		stop()
-		for i := len(r.cleanups) - 1; i >= 0; i-- {
-			r.cleanups[i]()
-		}
-		return !r.failed, r.messages
+		})
+		return !got.failed, got.messages
 	}
 	t.Fatalf("no case %q", name)
 	return false, nil
-}
-
-func (r *recorder) note(failed bool, message string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failed = r.failed || failed
-	r.messages = append(r.messages, message)
-}
-
-func (r *recorder) Helper()                           {}
-func (r *recorder) Context() context.Context          { return r.ctx }
-func (r *recorder) Log(args ...any)                   { r.note(false, fmt.Sprint(args...)) }
-func (r *recorder) Logf(format string, args ...any)   { r.note(false, fmt.Sprintf(format, args...)) }
-func (r *recorder) Error(args ...any)                 { r.note(true, fmt.Sprint(args...)) }
-func (r *recorder) Errorf(format string, args ...any) { r.note(true, fmt.Sprintf(format, args...)) }
-func (r *recorder) Fail()                             { r.note(true, "") }
-func (r *recorder) FailNow()                          { r.Fail(); runtime.Goexit() }
-func (r *recorder) Fatal(args ...any)                 { r.Error(args...); runtime.Goexit() }
-func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...); runtime.Goexit() }
-func (r *recorder) Cleanup(f func())                  { r.cleanups = append(r.cleanups, f) }
-
-func (r *recorder) Failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed
 }
 
 // over is a Config for memory stores with all extras and all faults of the backend. breaks
@@ -112,7 +60,7 @@ func over(breaks func(*broken)) Config {
 }
 
 // A fault counts as caught only if the case passes without it.
-func TestTheRecorderPassesAGoodDriver(t *testing.T) {
+func TestAGoodDriverPasses(t *testing.T) {
 	c := over(func(*broken) {})
 	for _, test := range tests() {
 		if test.when != nil && !test.when(c) {
@@ -135,7 +83,7 @@ func TestNamesAreUnique(t *testing.T) {
 }
 
 func TestGoroutinesThatAreLeftBehindAreCaught(t *testing.T) {
-	r := &recorder{TB: t, ctx: t.Context()}
+	r := &standIn{ctx: t.Context()}
 	stop := make(chan struct{})
 	before := runtime.NumGoroutine()
 	for range 50 { // more than earlier tests may still have, which end meanwhile
@@ -146,7 +94,7 @@ func TestGoroutinesThatAreLeftBehindAreCaught(t *testing.T) {
 		t.Error("50 more goroutines were not noticed")
 	}
 	close(stop)
-	r = &recorder{TB: t, ctx: t.Context()}
+	r = &standIn{ctx: t.Context()}
 	settled(r, before, time.Minute)
 	if r.Failed() {
 		t.Errorf("they ended, and still: %q", r.messages)
