@@ -3,6 +3,7 @@ package minio
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -118,6 +119,7 @@ func TestIdentityStopsWithTheContext(t *testing.T) {
 	hideIdentities(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not see that the client leaves
 		cancel()
 		<-r.Context().Done()
 	}))
