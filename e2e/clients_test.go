@@ -38,6 +38,21 @@ func TestClients(t *testing.T) {
 	})
 }
 
+// TestPushAndPull has one client push and pull an image, with a layer of many parts, on every store.
+func TestPushAndPull(t *testing.T) {
+	onEachStore(t, func(t *testing.T, env []string) {
+		s := serve(t, freeAddr(t), env)
+		sh := newShell(t)
+		ref := s.addr + "/test/multi:1"
+		sh.run("crane", "push", "--insecure", "--index", made.multi.dir, ref)
+		sh.run("crane", "pull", "--insecure", "--format", "oci", ref, filepath.Join(sh.dir, "out"))
+		sameLayout(t, filepath.Join(sh.dir, "out"), made.multi)
+		s.mustPush(t, "test/big", made.big)
+		s.mustHold(t, "test/big", "1", made.big.digest)
+		s.mustListTags(t, "test/multi", "1")
+	})
+}
+
 // sameLayout fails the test unless every blob of want is in the OCI layout dir, byte for byte.
 func sameLayout(t *testing.T, dir string, want layout) {
 	t.Helper()

@@ -34,7 +34,7 @@ var (
 // TestOCIConformance runs the OCI conformance suite with everything switched on but sparse manifests, for the spec 1.1 and for
 // what is merged for the next version. Its exit status alone would not do: it is 0 if the suite's configuration is wrong.
 func TestOCIConformance(t *testing.T) {
-	onEach(t, func(t *testing.T, env []string) {
+	onEachStore(t, func(t *testing.T, env []string) {
 		s := serve(t, freeAddr(t), env)
 		t.Run("1.1", func(t *testing.T) {
 			results := runConformance(t, s, "1.1")

@@ -13,6 +13,7 @@ func minioBackend(t *testing.T) []string {
 	t.Helper()
 	t.Setenv("LONGSHORE_TOOLS", toolsDir())
 	m := miniotest.Start(t)
+	versionOf(t, "minio")
 	return []string{
 		"LONGSHORE_STORAGE_MINIO_ENDPOINT=" + m.Addr,
 		"LONGSHORE_STORAGE_MINIO_BUCKET=images",
