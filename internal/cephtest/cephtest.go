@@ -7,12 +7,16 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/longshore-registry/longshore/internal/daemon"
 )
@@ -111,9 +115,27 @@ func (s *Server) start(ctx context.Context) error {
 	if err := gateway.UntilAnswers(s.URL); err != nil {
 		return err
 	}
-	_, err = s.run(ctx, "radosgw-admin", "-n", "client.rgw.a", "user", "create", "--uid=test", "--display-name=test",
-		"--access-key="+s.AccessKey, "--secret-key="+s.SecretKey)
-	return err
+	if _, err = s.run(ctx, "radosgw-admin", "-n", "client.rgw.a", "user", "create", "--uid=test", "--display-name=test",
+		"--access-key="+s.AccessKey, "--secret-key="+s.SecretKey); err != nil {
+		return err
+	}
+	return s.knows(ctx)
+}
+
+// knows asks as the user that was made, which only the gateway of this cluster knows.
+func (s *Server) knows(ctx context.Context) error {
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	c, err := minio.New(strings.TrimPrefix(s.URL, "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Transport: transport, Region: "us-east-1",
+	})
+	if err == nil {
+		_, err = c.ListBuckets(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("the gateway at %s is not this cluster's: %w", s.URL, err)
+	}
+	return nil
 }
 
 // configure writes ceph.conf and returns the address of the monitor.
@@ -123,11 +145,9 @@ func (s *Server) configure(fsid string) (monitor string, err error) {
 			return "", err
 		}
 	}
-	var ports [2]int
-	for i := range ports {
-		if ports[i], err = daemon.FreePort(); err != nil {
-			return "", err
-		}
+	ports, err := daemon.FreePorts(2)
+	if err != nil {
+		return "", err
 	}
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	monitor = fmt.Sprintf("127.0.0.1:%d", ports[1])

@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -34,23 +36,41 @@ func Find(program, install string) (string, error) {
 	return path, nil
 }
 
-// FreePort finds a port of 127.0.0.1 above 20000 that nothing listens on. Another process may take it before its
-// user does.
+// FreePort is FreePorts for one.
 func FreePort() (int, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := FreePorts(1)
+	if err != nil {
+		return 0, err
+	}
+	return ports[0], nil
+}
+
+// FreePorts finds n ports of 127.0.0.1 above 20000 that nothing listens on. Another process may take one before its
+// user does, which is unlikely: the system gives none of these to a listener or a connection that asks for any
+// (net.ipv4.ip_local_port_range), and Ceph's daemons begin at 21000.
+func FreePorts(n int) (ports []int, err error) {
+	const from, to = 30_000, 32_768
+	var held []net.Listener // so that none is found twice
+	defer func() {
+		for _, l := range held {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	for range 100 * n {
+		port := from + rand.IntN(to-from)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			return 0, err
-		}
-		if port > 20000 {
-			return port, nil
+		ports, held = append(ports, port), append(held, l)
+		if len(ports) == n {
+			return ports, nil
 		}
 	}
-	return 0, errors.New("found no free port above 20000")
+	return nil, fmt.Errorf("found no %d free ports from %d to %d", n, from, to)
 }
 
 // Process is a server that runs.
@@ -81,16 +101,23 @@ func (p *Process) Until(ready func() bool) error {
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !ready() {
+	for {
+		ok := ready()
+		select {
+		case <-p.ended: // also if something else is ready, on its port
+			return fmt.Errorf("%s ended at once (%v); it said:\n%s", p.cmd.Path, p.how, p.Log())
+		default:
+		}
+		if ok {
+			return nil
+		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("%s ended at once (%v); it said:\n%s", p.cmd.Path, p.how, p.Log())
 		case <-deadline.C:
 			return fmt.Errorf("%s was not ready after %v; it said:\n%s", p.cmd.Path, Patience, p.Log())
 		case <-tick.C:
 		}
 	}
-	return nil
 }
 
 // UntilAnswers is Until something answers at url, whatever that is.

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,5 +26,28 @@ func TestFindPrefersTools(t *testing.T) {
 	t.Setenv("LONGSHORE_TOOLS", dir)
 	if got, err := Find("gateway", ""); err != nil || got != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestFreePortsDiffer(t *testing.T) {
+	ports, err := FreePorts(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(ports)
+	if len(slices.Compact(ports)) != 50 || ports[0] <= 20_000 {
+		t.Errorf("got %d", ports)
+	}
+}
+
+// TestUntilSeesTheEnd: that something answers does not count if it is not the process.
+func TestUntilSeesTheEnd(t *testing.T) {
+	p, err := Start(exec.Command("false"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Kill() // and waits
+	if err := p.Until(func() bool { return true }); err == nil {
+		t.Error("a process that has ended is ready")
 	}
 }

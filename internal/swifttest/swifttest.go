@@ -100,13 +100,14 @@ func (s *Server) Stop() {
 var servers = []string{"account", "container", "object"}
 
 func (s *Server) start(ctx context.Context, programs map[string]string) error {
+	listeners := append([]string{"memcached", "proxy"}, servers...)
+	free, err := daemon.FreePorts(len(listeners))
+	if err != nil {
+		return err
+	}
 	ports := make(map[string]string)
-	for _, server := range append([]string{"memcached", "proxy"}, servers...) {
-		port, err := daemon.FreePort()
-		if err != nil {
-			return err
-		}
-		ports[server] = strconv.Itoa(port)
+	for i, server := range listeners {
+		ports[server] = strconv.Itoa(free[i])
 	}
 	me, err := user.Current()
 	if err != nil {
