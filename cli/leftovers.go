@@ -17,7 +17,7 @@ import (
 )
 
 // ofCommand are the keys that our own commands write below, such as check, which may be killed.
-var ofCommand = regexp.MustCompile(`^(check/|budgets-|conformance-)[a-z2-7]{26}/`)
+var ofCommand = regexp.MustCompile(`^(check/[a-z2-7]{26}|budgets-[a-z2-7]{26}|conformance/[a-z2-7]{12})[/-]`)
 
 // weekOld is how old leftovers are that are dropped if nothing else is said.
 const weekOld = 7 * 24 * time.Hour
