@@ -196,7 +196,7 @@ osd objectstore = memstore
 memstore device bytes = 4294967296
 [client.rgw.a]
 rgw data = DIR/rgw
-rgw frontends = beast endpoint=GATEWAY
+rgw frontends = beast endpoint=GATEWAY tcp_nodelay=1
 `
 
 // env makes programs read our configuration; /etc/ceph is not used.
