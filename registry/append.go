@@ -216,7 +216,7 @@ func (r *Registry) openWriter(ctx context.Context, d *draft, length int64) error
 	if d.writer, err = r.driver.Writer(ctx, d.data, length); err != nil || d.base.Offset == 0 {
 		return err
 	}
-	before, _, err := r.driver.Reader(ctx, d.base.Data, 0, -1)
+	before, _, err := openSteady(ctx, r.driver, d.base.Data, 0, -1)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func (r *Registry) remember(repo string, d digest.Digest, k knownBlob) {
 // OpenBlob returns length bytes of the blob from offset (length < 0: to the end), in one request.
 // The data's size is compared with the blob's before anything is returned.
 func (r *Registry) OpenBlob(ctx context.Context, b Blob, offset, length int64) (io.ReadCloser, error) {
-	body, info, err := r.driver.Reader(ctx, b.data, offset, length)
+	body, info, err := openSteady(ctx, r.driver, b.data, offset, length)
 	if err != nil {
 		return nil, dataGone(b, err)
 	}

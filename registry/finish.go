@@ -122,7 +122,7 @@ func (r *Registry) refuse(ctx context.Context, f found, d *draft, why error) err
 // rehash copies data that was hashed with one algorithm for a digest of another: what one
 // record names no other record may name. It costs the bytes twice; clients avoid it with digest-algorithm.
 func (r *Registry) rehash(ctx context.Context, s *session, want digest.Digest) (string, error) {
-	body, _, err := r.driver.Reader(ctx, s.Data, 0, -1)
+	body, _, err := openSteady(ctx, r.driver, s.Data, 0, -1)
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -88,18 +89,29 @@ func (r *reads) start(ctx context.Context, key string, f *flight) {
 	}()
 }
 
+// readObject reads a small object, again from the beginning when its body breaks off: it may have been replaced.
 func readObject(ctx context.Context, d drivers.Driver, key string) (object, error) {
+	for breaks := 0; ; breaks++ {
+		o, broke, err := readOnce(ctx, d, key)
+		if !broke || ctx.Err() != nil || breaks == mostBreaks {
+			return o, err
+		}
+	}
+}
+
+// readOnce is one request. broke: its body broke off.
+func readOnce(ctx context.Context, d drivers.Driver, key string) (o object, broke bool, err error) {
 	body, info, err := d.Reader(ctx, key, 0, -1)
 	if err != nil {
-		return object{}, err
+		return object{}, false, err
 	}
 	defer body.Close()
 	b := make([]byte, info.Size)
 	switch _, err := io.ReadFull(body, b); {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		return object{}, &drivers.Error{Op: "reader", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+		return object{}, false, &drivers.Error{Op: "reader", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
 	case err != nil:
-		return object{}, err
+		return object{}, errors.Is(err, drivers.ErrThrottled), err
 	}
-	return object{body: b, info: info}, nil
+	return object{body: b, info: info}, false, nil
 }
