@@ -36,6 +36,11 @@ test: apt tools check
 		'test -race -tags integration -count 1 -timeout 30m ./...' \
 		'test -tags e2e -count 1 -timeout 40m ./e2e'
 
+stores: apt tools
+	go run ./e2e/report -stores e2e/stores.txt -table docs/stores.md \
+		'test -tags integration -count 1 -timeout 30m -run ^(TestConformance|TestConformanceOverMemory|TestConformanceOverFS|TestCeph)$$ ./drivers/...' \
+		'test -tags e2e -count 1 -timeout 40m -run ^(TestOCIConformance|TestPushAndPull|TestRoughStore)$$ ./e2e'
+
 unit:
 	go test -race ./...
 

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,6 +74,13 @@ func runConformance(t *testing.T, s server, version string) conformanceResults {
 	if err := yaml.Unmarshal(body, &results); err != nil {
 		t.Fatal(err)
 	}
+	statuses := map[string]int{}
+	for _, all := range []map[string]string{results.APIs, results.Data} {
+		for _, status := range all {
+			statuses[status]++
+		}
+	}
+	t.Attr("results", fmt.Sprintf("%d passed, %d failed", statuses["Pass"], len(results.APIs)+len(results.Data)-statuses["Pass"]-statuses["Disabled"]))
 	return results
 }
 

@@ -1,10 +1,12 @@
 // Command report runs go test, shows how it goes, and ends with the totals alone on the last line:
 //
-//	report -require FILE 'test -race ./...' 'test -tags e2e ./e2e'
+//	report [-require FILE] [-stores FILE -table PAGE] 'test -race ./...' 'test -tags e2e ./e2e'
 //
 // Each argument is one command line of the go tool, split at spaces. The exit status is 1 if a test or a build failed, if a
 // test was skipped, or if a test that FILE names did not run. FILE has one "package test" to a line, the package as a
 // folder of this module; lines that begin with # are comments.
+//
+// With -table it writes a page of what was proved on which store; FILE of -stores says how readStores wants it.
 //
 // Of the tests that pass, it shows those that took seconds and whatever they log after the word "measured:".
 package main
@@ -16,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // module is what package paths begin with in the output of go test.
@@ -23,6 +26,8 @@ const module = "github.com/longshore-registry/longshore/"
 
 func main() {
 	require := flag.String("require", "", "`file` that names the tests that have to run")
+	stores := flag.String("stores", "", "`file` that names the stores of -table")
+	table := flag.String("table", "", "`file` for a page of what was proved on which store")
 	flag.Parse()
 	t := newTally(os.Stdout)
 	for _, line := range flag.Args() {
@@ -32,6 +37,11 @@ func main() {
 	}
 	if *require != "" {
 		if err := checkRequired(t, *require); err != nil {
+			t.fault("%v", err)
+		}
+	}
+	if *table != "" {
+		if err := writeTable(t, *stores, *table); err != nil {
 			t.fault("%v", err)
 		}
 	}
@@ -67,6 +77,14 @@ func run(t *tally, line string) error {
 		return err
 	}
 	return nil
+}
+
+func writeTable(t *tally, stores, file string) error {
+	rows, err := readStores(stores)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(t.table(rows, time.Now())), 0o644)
 }
 
 func checkRequired(t *tally, file string) error {

@@ -43,7 +43,10 @@ type tally struct {
 	hasTests  map[testName]bool // tests that have subtests, and packages that have tests
 	hasFault  map[testName]bool // tests and packages of which a part failed, so that they need not be counted
 	underWay  map[testName]bool
-	lines     map[testName][]string // what the tests under way have printed
+	took      map[testName]time.Duration
+	ended     map[testName]string            // pass, fail or skip
+	attrs     map[testName]map[string]string // what tests say of themselves with testing.T.Attr
+	lines     map[testName][]string          // what the tests under way have printed
 	buildLogs map[string][]string   // by import path
 }
 
@@ -54,6 +57,9 @@ func newTally(out io.Writer) *tally {
 		hasTests:  map[testName]bool{},
 		hasFault:  map[testName]bool{},
 		underWay:  map[testName]bool{},
+		took:      map[testName]time.Duration{},
+		ended:     map[testName]string{},
+		attrs:     map[testName]map[string]string{},
 		lines:     map[testName][]string{},
 		buildLogs: map[string][]string{},
 	}
@@ -68,6 +74,7 @@ type event struct {
 	Elapsed     float64 // seconds
 	Output      string
 	FailedBuild string
+	Key, Value  string // of an attribute
 }
 
 // read counts the tests of one stream of events. An error means that the stream could not be understood.
@@ -102,6 +109,11 @@ func (t *tally) add(e event) {
 		if _, what, ok := strings.Cut(e.Output, "measured:"); ok {
 			fmt.Fprintf(t.out, "       %s:%s\n", name, strings.TrimRight(what, "\n"))
 		}
+	case "attr":
+		if t.attrs[name] == nil {
+			t.attrs[name] = map[string]string{}
+		}
+		t.attrs[name][e.Key] = e.Value
 	case "build-output":
 		t.buildLogs[e.ImportPath] = append(t.buildLogs[e.ImportPath], e.Output)
 	case "pass", "fail", "skip":
@@ -134,6 +146,7 @@ func (t *tally) endUnfinished(pkg string) {
 func (t *tally) end(name testName, e event) {
 	took := time.Duration(e.Elapsed * float64(time.Second)).Round(10 * time.Millisecond)
 	isTest := name.test != ""
+	t.took[name], t.ended[name] = took, e.Action
 	switch e.Action {
 	case "pass":
 		t.ran[name] = true
