@@ -47,7 +47,7 @@ type tally struct {
 	ended     map[testName]string            // pass, fail or skip
 	attrs     map[testName]map[string]string // what tests say of themselves with testing.T.Attr
 	lines     map[testName][]string          // what the tests under way have printed
-	buildLogs map[string][]string   // by import path
+	buildLogs map[string][]string            // by import path
 }
 
 func newTally(out io.Writer) *tally {

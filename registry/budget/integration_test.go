@@ -3,12 +3,18 @@
 package budget_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/drivers/gcs"
 	"github.com/longshore-registry/longshore/drivers/minio"
 	"github.com/longshore-registry/longshore/drivers/s3"
+	"github.com/longshore-registry/longshore/drivers/swift"
+	"github.com/longshore-registry/longshore/internal/gcstest"
 	"github.com/longshore-registry/longshore/internal/miniotest"
+	"github.com/longshore-registry/longshore/internal/swifttest"
 	"github.com/longshore-registry/longshore/registry/budget"
 )
 
@@ -38,4 +44,38 @@ func TestS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	hold(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart})
+}
+
+// A part of Google's is an object, which is removed when the large one is there.
+func TestGCS(t *testing.T) {
+	server := gcstest.Start(t)
+	server.Bucket(t, "images")
+	wire := budget.Wire{IsPart: func(r *http.Request) bool {
+		return strings.HasPrefix(r.URL.Query().Get("name"), "~streams/") || strings.Contains(r.URL.EscapedPath(), "/o/~streams%2F")
+	}}
+	c := gcs.Defaults()
+	c.Endpoint, c.Bucket, c.Anonymous, c.Transport = server.URL, "images", true, wire.Transport
+	d, err := gcs.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	hold(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart})
+}
+
+// Without put-if-absent the registry looks at each key that it must not replace; and a large object has a mark, which is sealed and removed.
+func TestSwift(t *testing.T) {
+	server := swifttest.Start(t)
+	wire := budget.Wire{IsPart: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/~segments/") }}
+	c := swift.Defaults()
+	c.AuthURL, c.Username, c.Password = server.AuthURL, server.User, drivers.Secret(server.Password)
+	c.Container, c.CreateContainer, c.Transport = "images", true, wire.Transport
+	d, err := swift.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	holdWith(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart}, map[string]int{
+		"push a one-layer image": 5, "the same": 5, "push an image with a layer": 12, "mount": 1,
+	})
 }

@@ -9,8 +9,11 @@ import (
 // WirePart is the kind under which Wire counts the parts of a large object.
 const WirePart = "PUT part"
 
-// Wire counts the HTTP requests that a driver sends to a store with the S3 API. The zero value counts from zero.
+// Wire counts the HTTP requests that a driver sends to a store. The zero value counts from zero.
 type Wire struct {
+	// IsPart tells the requests that move or remove a part of a large object. Nil: as the S3 API has them.
+	IsPart func(*http.Request) bool
+
 	mu     sync.Mutex
 	counts Counts
 }
@@ -35,7 +38,11 @@ type wireTransport struct {
 // RoundTrip is part of http.RoundTripper.
 func (t wireTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	kind := r.Method
-	if query := r.URL.Query(); r.Method == http.MethodPut && query.Has("partNumber") {
+	isPart := t.wire.IsPart
+	if isPart == nil {
+		isPart = func(r *http.Request) bool { return r.Method == http.MethodPut && r.URL.Query().Has("partNumber") }
+	}
+	if isPart(r) {
 		kind = WirePart
 	}
 	t.wire.mu.Lock()
