@@ -188,7 +188,7 @@ func TestStatusesBecomeKinds(t *testing.T) {
 		want   error
 		calls  int64
 	}{
-		{404, drivers.ErrNotFound, 1}, {403, drivers.ErrDenied, 1}, {401, drivers.ErrDenied, 2}, {412, drivers.ErrPrecondition, 1},
+		{404, drivers.ErrNotFound, 2}, {403, drivers.ErrDenied, 1}, {401, drivers.ErrDenied, 2}, {412, drivers.ErrPrecondition, 1},
 		{413, drivers.ErrNoSpace, 1}, {507, drivers.ErrNoSpace, 1}, {422, drivers.ErrCorrupt, 1}, {400, nil, 1},
 		{409, drivers.ErrThrottled, 2}, {429, drivers.ErrThrottled, 2}, {498, drivers.ErrThrottled, 2}, {408, drivers.ErrThrottled, 2},
 		{500, drivers.ErrThrottled, 2}, {503, drivers.ErrThrottled, 2},

@@ -38,7 +38,7 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 	if ranged != "" {
 		r.header["Range"] = ranged
 	}
-	answer, err := d.do(ctx, r)
+	answer, err := d.find(ctx, r)
 	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
 		info, err := d.stat(ctx, op, key, full)
 		if err == nil && info.Size > offset {
@@ -61,6 +61,17 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 	return body, info, nil
 }
 
+// find is do, but asks again, once, where the answer is that there is no such object. A server that is about to replace
+// one says so when it has found the older file and that has gone before it was opened (DiskFile.open in swift/obj/diskfile.py). Who pulls by a tag
+// that is being moved would be told that there is none.
+func (d *Driver) find(ctx context.Context, r request) (*http.Response, error) {
+	answer, err := d.do(ctx, r)
+	if statusOf(err) == http.StatusNotFound && d.c.Newest {
+		return d.do(ctx, r)
+	}
+	return answer, err
+}
+
 // Stat is one HEAD.
 func (d *Driver) Stat(ctx context.Context, key string) (drivers.Info, error) {
 	full, err := d.full("stat", key)
@@ -71,10 +82,12 @@ func (d *Driver) Stat(ctx context.Context, key string) (drivers.Info, error) {
 }
 
 func (d *Driver) stat(ctx context.Context, op, key, full string) (drivers.Info, error) {
-	header, err := d.head(ctx, full)
+	answer, err := d.find(ctx, request{method: http.MethodHead, object: full, header: d.newest()})
 	if err != nil {
 		return drivers.Info{}, fail(ctx, op, key, err)
 	}
+	header := answer.Header
+	_ = answer.Body.Close() // a HEAD has none
 	size, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
 	if err != nil {
 		return drivers.Info{}, wrap(op, key, nil, fmt.Errorf("the answer has no Content-Length: %w", err))
