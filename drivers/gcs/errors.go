@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/storage"
@@ -34,7 +35,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// reasons are the service's words for what has failed.
+// reasonOf is the service's word for what has failed.
 func reasonOf(err error) string {
 	var api *googleapi.Error
 	if errors.As(err, &api) && len(api.Errors) > 0 {
@@ -57,6 +58,8 @@ func kindOf(err error) error {
 		return nil // not ErrNotFound: that says something of a key
 	case errors.As(err, &token) && token.Response != nil && !transient(err):
 		return drivers.ErrDenied
+	case damaged(err):
+		return drivers.ErrCorrupt
 	}
 	switch status := statusOf(err); {
 	case status == 0 && wire.Permanent(err):
@@ -84,8 +87,17 @@ func transient(err error) bool {
 	if status == 0 {
 		return !wire.Permanent(err)
 	}
+	if damaged(err) {
+		return true // on the way, or in a proxy
+	}
 	retryable := []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 	return slices.Contains(retryable, status) || status == http.StatusForbidden && (reasonOf(err) == "rateLimitExceeded" || reasonOf(err) == "userRateLimitExceeded")
+}
+
+// damaged reports whether the bytes of an object are not those of its checksum: those that the service got, or those that it sent.
+func damaged(err error) bool {
+	return statusOf(err) == http.StatusBadRequest && strings.Contains(strings.ToLower(err.Error()), "crc32c") ||
+		strings.Contains(err.Error(), "storage: bad CRC on read")
 }
 
 // try repeats f as the configuration says, and returns how often it was called.

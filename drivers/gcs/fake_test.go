@@ -111,10 +111,13 @@ func TestConditions(t *testing.T) {
 	if err := d.PutIfMatch(t.Context(), "a/b", nil, "seventeen"); !errors.Is(err, drivers.ErrPrecondition) {
 		t.Errorf("PutIfMatch of no generation: %v", err)
 	}
-	if err := (store{d}).Seal(t.Context(), "a/b", "ID.5", ""); !errors.Is(err, errNoUpload) {
-		t.Errorf("Seal: %v", err)
+	if _, err := (store{d}).Mark(t.Context(), "a/b", "ID.5", ""); !errors.Is(err, errNoUpload) {
+		t.Errorf("Mark: %v", err)
 	}
-	if want := []string{"POST 0", "POST 17", "POST 5"}; !slices.Equal(asked, want) {
+	if _, err := (store{d}).Mark(t.Context(), "a/b", "ID.5", "6"); !errors.Is(err, errNoUpload) {
+		t.Errorf("Mark: %v", err)
+	}
+	if want := []string{"POST 0", "POST 17", "POST 5", "POST 6"}; !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
 }

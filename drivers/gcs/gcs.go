@@ -81,12 +81,12 @@ func (d *Driver) connect(ctx context.Context) (err error) {
 		return err
 	}
 	authorised, err := httptransport.NewClient(&httptransport.Options{
-		BaseRoundTripper: d.requests, Credentials: d.identity.credentials, DisableAuthentication: d.c.Anonymous, DisableTelemetry: true,
+		BaseRoundTripper: outgoing{d.requests, d.c}, Credentials: d.identity.credentials, DisableAuthentication: d.c.Anonymous, DisableTelemetry: true,
 	})
 	if err != nil {
 		return err
 	}
-	options := []option.ClientOption{option.WithHTTPClient(authorised), option.WithUserAgent(d.c.UserAgent), option.WithoutAuthentication()}
+	options := []option.ClientOption{option.WithHTTPClient(authorised), option.WithoutAuthentication()}
 	if d.c.Endpoint != "" {
 		options = append(options, option.WithEndpoint(d.c.Endpoint+"/storage/v1/"))
 	}

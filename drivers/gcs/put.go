@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -41,7 +42,7 @@ func (d *Driver) PutIfAbsent(ctx context.Context, key string, body []byte) error
 	if err != nil {
 		return err
 	}
-	refused, err := d.putIf(ctx, full, storage.Conditions{DoesNotExist: true}, nil, body)
+	_, refused, err := d.putIf(ctx, full, storage.Conditions{DoesNotExist: true}, storage.ObjectAttrs{}, body)
 	if refused && ctx.Err() == nil {
 		return wrap(op, key, drivers.ErrExists, err)
 	}
@@ -62,7 +63,7 @@ func (d *Driver) PutIfMatch(ctx context.Context, key string, body []byte, etag s
 	if err != nil || generation <= 0 {
 		return wrap(op, key, drivers.ErrPrecondition, errors.New("no object has such an ETag"))
 	}
-	refused, err := d.putIf(ctx, full, storage.Conditions{GenerationMatch: generation}, nil, body)
+	_, refused, err := d.putIf(ctx, full, storage.Conditions{GenerationMatch: generation}, storage.ObjectAttrs{}, body)
 	if refused && ctx.Err() == nil {
 		return wrap(op, key, drivers.ErrPrecondition, err)
 	}
@@ -72,31 +73,30 @@ func (d *Driver) PutIfMatch(ctx context.Context, key string, body []byte, etag s
 // markKey is the metadata under which a conditional put knows its object again.
 const markKey = "put-id"
 
-// putIf puts under a condition. refused: it did not hold.
-func (d *Driver) putIf(ctx context.Context, full string, on storage.Conditions, metadata map[string]string, body []byte) (refused bool, err error) {
+// putIf puts under a condition and returns the object's generation. refused: it did not hold.
+func (d *Driver) putIf(ctx context.Context, full string, on storage.Conditions, attrs storage.ObjectAttrs, body []byte) (generation int64, refused bool, err error) {
 	mark := rand.Text()
-	attrs := storage.ObjectAttrs{Metadata: map[string]string{markKey: mark}}
-	for k, v := range metadata {
-		attrs.Metadata[k] = v
-	}
-	_, calls, err := d.put(ctx, d.bucket.Object(full).If(on), attrs, body)
+	metadata := map[string]string{markKey: mark}
+	maps.Copy(metadata, attrs.Metadata)
+	attrs.Metadata = metadata
+	generation, calls, err := d.put(ctx, d.bucket.Object(full).If(on), attrs, body)
 	if err == nil || ctx.Err() != nil {
-		return false, err
+		return generation, false, err
 	}
 	if status := statusOf(err); status != http.StatusPreconditionFailed && status != http.StatusNotFound || errors.Is(err, storage.ErrBucketNotExist) {
-		return false, err
+		return 0, false, err
 	}
 	if calls == 1 {
-		return true, err
+		return 0, true, err
 	}
 	object, lookErr := d.attrs(ctx, full)
 	switch {
 	case lookErr == nil && object.Metadata[markKey] == mark:
-		return false, nil
+		return object.Generation, false, nil
 	case lookErr == nil || errors.Is(lookErr, storage.ErrObjectNotExist):
-		return true, err
+		return 0, true, err
 	default:
-		return false, lookErr
+		return 0, false, lookErr
 	}
 }
 

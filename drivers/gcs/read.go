@@ -3,10 +3,12 @@ package gcs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -23,7 +25,8 @@ func (d *Driver) object(full string) *storage.ObjectHandle {
 }
 
 // Reader is one GET; one GET of the metadata instead if length is 0; and one after the GET if offset is at or past
-// the end, since that answer tells nothing of the object.
+// the end, since that answer tells nothing of the object. When a body breaks off, another GET asks for the rest of the same
+// generation. The CRC32C of what is read as a whole is checked with the last byte.
 func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (io.ReadCloser, drivers.Info, error) {
 	const op = "reader"
 	full, err := d.full(op, key)
@@ -42,7 +45,8 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 	}
 	var r *storage.Reader
 	_, err = d.try(ctx, func() (err error) {
-		r, err = d.object(full).NewRangeReader(ctx, offset, max(length, -1))
+		counted := context.WithValue(ctx, bodyKey{}, new(atomic.Int64))
+		r, err = d.object(full).NewRangeReader(counted, offset, max(length, -1))
 		return err
 	})
 	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
@@ -55,9 +59,22 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 	if err != nil {
 		return nil, drivers.Info{}, fail(ctx, op, key, err)
 	}
+	left := r.Attrs.Size - offset
+	if length > 0 {
+		left = min(left, length)
+	}
+	if r.Attrs.Generation <= 0 || left < 0 || r.Remain() > left {
+		_ = r.Close() // the answer is of no use
+		return nil, drivers.Info{}, wrap(op, key, nil, errors.New("the answer lacks a length or a generation, or has not the range that was asked for"))
+	}
 	info := infoOf(r.Attrs.Size, r.Attrs.Generation, r.Attrs.LastModified)
-	body := &wire.Body{ReadCloser: r, Left: max(r.Remain(), 0), Fail: func(err error) error { return fail(ctx, op, key, err) }}
-	return body, info, nil
+	broken := func(err error) error {
+		if statusOf(err) == http.StatusNotFound { // to the request for the rest
+			err = wrap(op, key, drivers.ErrThrottled, fmt.Errorf("the object was replaced while it was read: %w", err))
+		}
+		return fail(ctx, op, key, err)
+	}
+	return &wire.Body{ReadCloser: r, Left: left, Fail: broken}, info, nil
 }
 
 // Stat is one GET of the metadata.

@@ -25,18 +25,23 @@ import (
 //	~streams/ID/00002-RANDOM     a part
 //
 // Parts go up in parallel. Each has a name that no other process can give, so a rival that goes on from the same
-// state can't change what this one sent. Compose makes the object of them, without moving bytes. Whenever 32 parts
+// state can't change what this one sent. Compose makes the object of them, without moving bytes, and removes them. Whenever 32 parts
 // are there they are composed into one, so that Commit has few left.
 //
-// A resumable session, the service's own way to write in pieces, was not taken: it is one connection, and what two processes
-// send to one session from the same offset is mixed without an error.
+// The object carries the id of its stream, and compose replaces nothing but the object that was looked at. So of two that commit one stream the
+// later one finds that it is done, and a process that dies in the middle of its Commit leaves a state that is still good.
+//
+// A resumable session, the service's own way to write in pieces, was not taken: see docs/gcs.md.
 const streamsFolder = "~streams/"
 
 // mostSources is how many objects one compose takes: https://cloud.google.com/storage/docs/composing-objects
 const mostSources = 32
 
-// keyKey is the metadata of a mark that names the key of the object.
-const keyKey = "key"
+// Metadata.
+const (
+	keyKey    = "key"    // of a mark: what the object is called
+	streamKey = "stream" // of an object made of parts: the id of its stream
+)
 
 // Writer makes no request before its first part is full.
 func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Writer, error) {
@@ -64,12 +69,16 @@ var (
 	_ parts.Store  = store{}
 	_ parts.Folder = store{}
 	_ parts.Sealer = store{}
+	_ parts.Marker = store{}
 )
 
 // folder is where a stream lies.
-func (s store) folder(upload string) string {
+func (s store) folder(upload string) string { return s.d.prefix + streamsFolder + idOf(upload) + "/" }
+
+// idOf is the id of the stream.
+func idOf(upload string) string {
 	id, _, _ := strings.Cut(upload, ".")
-	return s.d.prefix + streamsFolder + id + "/"
+	return id
 }
 
 func (s store) mark(upload string) string { return s.folder(upload) + "mark" }
@@ -87,19 +96,32 @@ func (s store) PutData(ctx context.Context, full string, body []byte) error {
 // Begin puts the mark.
 func (s store) Begin(ctx context.Context, full string, _ parts.Sum) (upload string, err error) {
 	id := rand.Text()
-	generation, _, err := s.d.put(ctx, s.d.bucket.Object(s.mark(id)), storage.ObjectAttrs{Metadata: map[string]string{keyKey: full}}, nil)
+	generation, _, err := s.d.putIf(ctx, s.mark(id), storage.Conditions{DoesNotExist: true}, storage.ObjectAttrs{Metadata: map[string]string{keyKey: full}}, nil)
 	return id + "." + strconv.FormatInt(generation, 10), err
 }
 
-// SendPart is one POST. The part with the mark's number is the mark.
-func (s store) SendPart(ctx context.Context, full, upload string, number int, body []byte, _ parts.Sums) (etag string, err error) {
-	if number == parts.MarkNumber {
-		generation, _, err := s.d.put(ctx, s.d.bucket.Object(s.mark(upload)), storage.ObjectAttrs{Metadata: map[string]string{keyKey: full}}, body)
-		return strconv.FormatInt(generation, 10), err
+// Mark replaces the mark if it still has the generation of the state.
+func (s store) Mark(ctx context.Context, full, upload, before string) (etag string, err error) {
+	was, err := strconv.ParseInt(cmp.Or(before, first(upload)), 10, 64)
+	if err != nil {
+		return "", err
 	}
-	// Compose wants its sources in the class of the object.
+	generation, refused, err := s.d.putIf(ctx, s.mark(upload), storage.Conditions{GenerationMatch: was}, storage.ObjectAttrs{Metadata: map[string]string{keyKey: full}}, nil)
+	if refused {
+		err = fmt.Errorf("%w: %w", errNoUpload, err)
+	}
+	return strconv.FormatInt(generation, 10), err
+}
+
+// SendPart is one POST. That the part is there already means that an attempt whose answer was lost has made it: nobody else knows its name.
+func (s store) SendPart(ctx context.Context, _, upload string, number int, body []byte, _ parts.Sums) (etag string, err error) {
 	p := parts.Part{Number: number, ETag: rand.Text()}
-	_, _, err = s.d.put(ctx, s.d.bucket.Object(s.part(upload, p)), storage.ObjectAttrs{StorageClass: s.d.c.StorageClass}, body)
+	// Compose wants its sources in the class of the object: https://cloud.google.com/storage/docs/composite-objects
+	o := s.d.bucket.Object(s.part(upload, p)).If(storage.Conditions{DoesNotExist: true})
+	_, _, err = s.d.put(ctx, o, storage.ObjectAttrs{StorageClass: s.d.c.StorageClass}, body)
+	if statusOf(err) == http.StatusPreconditionFailed {
+		err = nil
+	}
 	return p.ETag, err
 }
 
@@ -122,77 +144,116 @@ func first(upload string) string {
 	return generation
 }
 
-// Seal replaces the mark if it has still the generation of the state.
+// Seal looks once more, with one GET, since sending the last part may have taken long. What happens between this and compose, compose finds out.
 func (s store) Seal(ctx context.Context, full, upload, mark string) error {
-	generation, err := strconv.ParseInt(cmp.Or(mark, first(upload)), 10, 64)
-	if err != nil {
-		return err
-	}
-	refused, err := s.d.putIf(ctx, s.mark(upload), storage.Conditions{GenerationMatch: generation}, map[string]string{keyKey: full}, nil)
-	if refused {
-		return fmt.Errorf("%w: %w", errNoUpload, err)
+	now, err := s.FirstPart(ctx, full, upload)
+	if err == nil && now != mark {
+		err = fmt.Errorf("%w: it was resumed and suspended again", errNoUpload)
 	}
 	return err
 }
 
-// Complete composes the parts, which is one POST for up to 32 of them, and removes them.
+// Complete composes the parts, which is one POST for up to 32 of them, and removes what is left of the stream: one DELETE of the mark and one
+// GET that lists the folder, in which a process that died may have left something.
 func (s store) Complete(ctx context.Context, full, upload string, _ parts.Sum, list []parts.Part) (parts.Made, int, error) {
-	if len(list) == 1 && list[0].Size == 0 { // compose refuses a source without bytes on some servers
-		return parts.Made{}, 1, s.finish(ctx, full, upload, list, s.PutData(ctx, full, nil))
-	}
 	left := list
 	for len(left) > mostSources {
 		var fewer []parts.Part
 		for group := range slices.Chunk(left, mostSources) {
-			one, err := s.Fold(ctx, full, upload, group)
+			one, err := s.Fold(ctx, full, upload, group, true)
 			if err != nil {
 				return parts.Made{}, 1, err
 			}
 			fewer = append(fewer, one)
 		}
-		list = append(list, fewer...)
 		left = fewer
 	}
-	return parts.Made{}, 1, s.finish(ctx, full, upload, list, s.compose(ctx, full, upload, left))
+	err := s.publish(ctx, full, upload, left)
+	if err == nil {
+		_ = s.Abort(ctx, full, upload) // the object is there; what can't be removed is a leftover
+	}
+	return parts.Made{}, 1, err
 }
 
-// finish removes what a stream has left once its object is there. What can't be removed is a leftover.
-func (s store) finish(ctx context.Context, full, upload string, list []parts.Part, err error) error {
-	if err == nil {
-		_ = s.Discard(ctx, full, upload, list)
-		s.d.remove(ctx, []string{s.mark(upload)})
+// publish makes the object, unless another process has made one of the same stream. It first takes for granted that there is
+// no object, which is so in a registry.
+func (s store) publish(ctx context.Context, full, upload string, list []parts.Part) (err error) {
+	metadata := map[string]string{streamKey: idOf(upload), markKey: rand.Text()}
+	on := storage.Conditions{DoesNotExist: true}
+	for range s.d.c.Attempts {
+		o := s.d.bucket.Object(full).If(on)
+		if len(list) == 1 && list[0].Size == 0 { // nothing says that compose takes a source without bytes
+			_, _, err = s.d.put(ctx, o, storage.ObjectAttrs{StorageClass: s.d.c.StorageClass, Metadata: metadata}, nil)
+		} else {
+			err = s.compose(ctx, o, upload, metadata, list, false)
+		}
+		status := statusOf(err)
+		if status != http.StatusPreconditionFailed && status != http.StatusNotFound {
+			return err
+		}
+		object, lookErr := s.d.attrs(ctx, full)
+		absent := errors.Is(lookErr, storage.ErrObjectNotExist)
+		switch {
+		case lookErr != nil && !absent:
+			return lookErr
+		case !absent && object.Metadata[streamKey] == idOf(upload):
+			if object.Metadata[markKey] == metadata[markKey] {
+				return nil // by an attempt whose answer was lost
+			}
+			return fmt.Errorf("%w: another process has committed it", errNoUpload)
+		case status == http.StatusNotFound:
+			return noUpload(err) // parts are gone
+		case absent:
+			on = storage.Conditions{DoesNotExist: true}
+		default:
+			on = storage.Conditions{GenerationMatch: object.Generation}
+		}
 	}
-	return err
+	return err // others replace the object all the time
 }
 
 // Fold is one POST.
-func (s store) Fold(ctx context.Context, _, upload string, list []parts.Part) (parts.Part, error) {
-	one := parts.Part{Number: list[0].Number, ETag: rand.Text()}
-	for _, p := range list {
-		one.Size += p.Size
+func (s store) Fold(ctx context.Context, _, upload string, list []parts.Part, keep bool) (parts.Part, error) {
+	one := parts.Part{Number: list[0].Number, ETag: rand.Text(), Size: sizeOf(list)}
+	full := s.part(upload, one)
+	err := s.compose(ctx, s.d.bucket.Object(full).If(storage.Conditions{DoesNotExist: true}), upload, nil, list, keep)
+	if status := statusOf(err); status == http.StatusPreconditionFailed || status == http.StatusNotFound {
+		// An attempt whose answer was lost may have made it, and removed its sources.
+		object, lookErr := s.d.attrs(ctx, full)
+		if lookErr == nil && object.Size == one.Size {
+			err = nil
+		}
 	}
-	return one, s.compose(ctx, s.part(upload, one), upload, list)
+	return one, noUpload(err)
 }
 
-// compose makes the object full of parts.
-func (s store) compose(ctx context.Context, full, upload string, list []parts.Part) error {
-	var sources []*storage.ObjectHandle
-	var size int64
+func sizeOf(list []parts.Part) (size int64) {
 	for _, p := range list {
-		sources = append(sources, s.d.bucket.Object(s.part(upload, p)))
 		size += p.Size
 	}
+	return size
+}
+
+// compose makes the object o of parts. Unless they are kept the service removes them, other than by a DELETE without charging
+// for their minimum time of storage and without keeping them soft-deleted:
+// https://cloud.google.com/storage/docs/composing-objects
+func (s store) compose(ctx context.Context, o *storage.ObjectHandle, upload string, metadata map[string]string, list []parts.Part, keep bool) error {
+	sources := make([]*storage.ObjectHandle, len(list))
+	for i, p := range list {
+		sources[i] = s.d.bucket.Object(s.part(upload, p))
+	}
 	_, err := s.d.try(ctx, func() error {
-		c := s.d.bucket.Object(full).ComposerFrom(sources...)
-		c.ContentType, c.StorageClass, c.KMSKeyName = "application/octet-stream", s.d.c.StorageClass, s.d.c.KMSKey
+		c := o.ComposerFrom(sources...)
+		c.ContentType, c.StorageClass, c.Metadata = "application/octet-stream", s.d.c.StorageClass, metadata // the key: see outgoing
+		c.DeleteSourceObjects = !keep
 		made, err := c.Run(ctx)
-		if err == nil && made.Size != size {
-			return &drivers.Error{Op: "commit", Driver: name, Key: full, Kind: drivers.ErrCorrupt,
-				Err: fmt.Errorf("the service made %d bytes of parts of %d", made.Size, size)}
+		if err == nil && made.Size != sizeOf(list) {
+			return &drivers.Error{Op: "commit", Driver: name, Key: o.ObjectName(), Kind: drivers.ErrCorrupt,
+				Err: fmt.Errorf("the service made %d bytes of parts of %d", made.Size, sizeOf(list))}
 		}
 		return err
 	})
-	return noUpload(err)
+	return err
 }
 
 // Discard is one DELETE for each part.

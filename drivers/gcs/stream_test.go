@@ -146,9 +146,9 @@ func TestFoldingKeepsTheState(t *testing.T) {
 func TestCalls(t *testing.T) {
 	d, p := proxied(t)
 	ctx := t.Context()
-	write := func(size int) func() error {
+	write := func(key string, size int) func() error {
 		return func() error {
-			w, err := d.Writer(ctx, "w/o", -1)
+			w, err := d.Writer(ctx, key, -1)
 			if err != nil {
 				return err
 			}
@@ -156,6 +156,25 @@ func TestCalls(t *testing.T) {
 				return err
 			}
 			return w.Commit(ctx)
+		}
+	}
+	var state []byte
+	suspend := func(from *[]byte, size int) func() error {
+		return func() (err error) {
+			var w drivers.Writer
+			if from == nil {
+				w, err = d.Writer(ctx, "w/s", -1)
+			} else {
+				w, err = d.Resume(ctx, "w/s", *from)
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(make([]byte, size)); err != nil {
+				return err
+			}
+			state, err = w.Suspend(ctx)
+			return err
 		}
 	}
 	read := func(offset, length int64) func() error {
@@ -186,8 +205,21 @@ func TestCalls(t *testing.T) {
 			}
 			return nil
 		}, []string{"List"}},
-		{"Writer of one part", write(parts.MinPart), []string{"Upload"}},
-		{"Writer of two parts", write(parts.MinPart + 1), []string{"Compose", "DELETE", "DELETE", "DELETE", "HEAD", "Upload", "Upload", "Upload"}},
+		{"Writer of one part", write("w/one", parts.MinPart), []string{"Upload"}},
+		{"Writer of two parts", write("w/two", parts.MinPart+1), []string{"Compose", "DELETE", "HEAD", "List", "Upload", "Upload", "Upload"}},
+		{"Writer in place of another", write("w/two", parts.MinPart+1), []string{"Compose", "Compose", "DELETE", "HEAD", "HEAD", "List", "Upload", "Upload", "Upload"}},
+		{"Writer of a part, suspended", suspend(nil, parts.MinPart), []string{"Upload", "Upload"}},
+		{"resumed without another byte, suspended", suspend(&state, 0), []string{"HEAD", "Upload"}},
+		{"resumed, committed", func() error {
+			w, err := d.Resume(ctx, "w/s", state)
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write([]byte("the rest")); err != nil {
+				return err
+			}
+			return w.Commit(ctx)
+		}, []string{"Compose", "DELETE", "HEAD", "HEAD", "List", "Upload"}},
 		{"Delete", func() error { return d.Delete(ctx, "a/o", "a/x") }, []string{"DELETE", "DELETE"}},
 	} {
 		if err := test.call(); err != nil {

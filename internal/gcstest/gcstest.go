@@ -1,5 +1,5 @@
-// Package gcstest runs fake-gcs-server, which speaks the API of Google Cloud Storage, for tests. docs/gcs.md says in what
-// it differs from the service.
+// Package gcstest runs fake-gcs-server, which speaks the API of Google Cloud Storage, for tests. What it leaves out of compose is added before
+// it; docs/gcs.md says in what it differs from the service otherwise.
 package gcstest
 
 import (
@@ -19,17 +19,31 @@ import (
 // Version of the server that the tests were tried with.
 const Version = "v1.56.1"
 
-// Server is a running server that keeps objects in its memory.
+// Server is a running server.
 type Server struct {
 	URL string
 
+	front   *front
 	process *daemon.Process
 }
 
-// Start starts a server that ends with the test. It fails the test if there is no binary (see [daemon.Find]), or if it does not start.
+// Start starts a server that keeps objects in its memory and ends with the test. It fails the test if there is no binary (see [daemon.Find]), or
+// if it does not start.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s, err := Launch()
+	return start(t, Launch)
+}
+
+// StartFolder is Start for a server that keeps objects in files.
+func StartFolder(t testing.TB) *Server {
+	t.Helper()
+	folder := t.TempDir()
+	return start(t, func() (*Server, error) { return launch("-backend", "filesystem", "-filesystem-root", folder) })
+}
+
+func start(t testing.TB, launch func() (*Server, error)) *Server {
+	t.Helper()
+	s, err := launch()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +52,10 @@ func Start(t testing.TB) *Server {
 }
 
 // Launch is Start for a caller that stops the server itself.
-func Launch() (*Server, error) {
+func Launch() (*Server, error) { return launch("-backend", "memory") }
+
+// launch starts a server with a backend.
+func launch(backend ...string) (*Server, error) {
 	binary, err := daemon.Find("fake-gcs-server", "go install github.com/fsouza/fake-gcs-server@"+Version+" builds it")
 	if err != nil {
 		return nil, err
@@ -46,7 +63,7 @@ func Launch() (*Server, error) {
 	var errs []error
 	// Between the choice of a free port and the server's use of it another process may take it.
 	for range 3 {
-		s, err := launch(binary)
+		s, err := launchOnce(binary, backend)
 		if err == nil {
 			return s, nil
 		}
@@ -55,28 +72,37 @@ func Launch() (*Server, error) {
 	return nil, errors.Join(errs...)
 }
 
-func launch(binary string) (*Server, error) {
+func launchOnce(binary string, backend []string) (*Server, error) {
 	port, err := daemon.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	host := fmt.Sprintf("127.0.0.1:%d", port)
-	s := &Server{URL: "http://" + host}
-	// Without public-host reads of /bucket/object are not known as such.
-	s.process, err = daemon.Start(exec.Command(binary, "-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port),
-		"-public-host", host, "-external-url", s.URL, "-backend", "memory", "-log-level", "warn"))
+	server := fmt.Sprintf("http://127.0.0.1:%d", port)
+	f, address, err := startFront(server)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.process.UntilAnswers(s.URL + "/_internal/healthcheck"); err != nil {
-		s.process.Kill()
+	s := &Server{URL: "http://" + address, front: f}
+	// Without public-host reads of /bucket/object are not known as such.
+	arguments := append([]string{"-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port),
+		"-public-host", address, "-external-url", s.URL, "-log-level", "warn"}, backend...)
+	s.process, err = daemon.Start(exec.Command(binary, arguments...))
+	if err != nil {
+		f.stop()
+		return nil, err
+	}
+	if err := s.process.UntilAnswers(server + "/_internal/healthcheck"); err != nil {
+		s.Stop()
 		return nil, err
 	}
 	return s, nil
 }
 
 // Stop ends the server.
-func (s *Server) Stop() { s.process.Kill() }
+func (s *Server) Stop() {
+	s.front.stop()
+	s.process.Kill()
+}
 
 // Bucket makes a bucket.
 func (s *Server) Bucket(t testing.TB, name string) {

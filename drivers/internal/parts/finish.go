@@ -60,13 +60,23 @@ func (w *writer) suspend(ctx context.Context) (state, error) {
 	}
 	mark := w.mark
 	if w.resumed {
-		p := Part{Number: MarkNumber}
-		if err := w.sendPart(ctx, cmp.Or(w.marks, w.upload), []byte(rand.Text()), &p); err != nil {
+		var err error
+		if mark, err = w.leaveMark(ctx); err != nil {
 			return state{}, err
 		}
-		mark = p.ETag
 	}
 	return state{sum: w.sum, partSize: w.partSize, upload: w.upload, marks: w.marks, mark: mark, parts: w.parts, tail: w.rest()}, nil
+}
+
+// leaveMark replaces the mark of the state that the writer was resumed from, and returns the new one's ETag.
+func (w *writer) leaveMark(ctx context.Context) (etag string, err error) {
+	upload := cmp.Or(w.marks, w.upload)
+	if m, ok := w.s.Store.(Marker); ok {
+		return m.Mark(ctx, w.full, upload, w.mark)
+	}
+	p := Part{Number: MarkNumber}
+	err = w.sendPart(ctx, upload, []byte(rand.Text()), &p)
+	return p.ETag, err
 }
 
 // rest is what no part has.

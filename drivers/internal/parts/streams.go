@@ -55,8 +55,9 @@ type Store interface {
 // Folder is a Store that can make one part of several, so that what Complete has to do
 // does not grow with the object.
 type Folder interface {
-	// Fold makes one part of several that follow each other, and leaves these as they are. The part has the number of the first.
-	Fold(ctx context.Context, full, upload string, parts []Part) (Part, error)
+	// Fold makes one part of several that follow each other. The part has the number of the first. With keep these stay as they are, since
+	// another process may go on from a state that has them; else Fold removes them.
+	Fold(ctx context.Context, full, upload string, parts []Part, keep bool) (Part, error)
 
 	// Discard removes parts that were folded. One that is gone is no error.
 	Discard(ctx context.Context, full, upload string, parts []Part) error
@@ -73,9 +74,16 @@ const foldAt = 32
 
 // Sealer is a Store in which one of several Writers that were resumed from one state can shut the others out.
 type Sealer interface {
-	// Seal makes FirstPart return something else than mark from now on, unless it does already: that is an error of the
-	// kind ErrPrecondition. Of several calls with one mark one succeeds.
+	// Seal is asked right before Complete, when all parts are there. It returns an error of the kind ErrPrecondition if the mark is not this one
+	// any more. Of several Writers that ask with one mark, Seal and Complete together let one through.
 	Seal(ctx context.Context, full, upload, mark string) error
+}
+
+// Marker is a Store that replaces a mark only if it is the one that is there.
+type Marker interface {
+	// Mark leaves another mark in place of the one with the ETag before ("" if no Writer has left one yet), and returns its ETag. An error of
+	// the kind ErrPrecondition: it is not there.
+	Mark(ctx context.Context, full, upload, before string) (etag string, err error)
 }
 
 // Made is what a store says of an object that it has made of parts.

@@ -288,22 +288,24 @@ func (w *writer) foldSome() {
 		return
 	}
 	w.folding = true
+	ours := slices.IndexFunc(first, func(p Part) bool { return p.Number >= w.since })
+	if ours < 0 {
+		ours = len(first)
+	}
 	w.sending.Go(func() {
-		one, err := f.Fold(w.ctx, w.full, w.upload, first)
+		one, err := f.Fold(w.ctx, w.full, w.upload, first, ours > 0)
 		if err != nil {
 			return // Complete does it, or fails with the reason
 		}
 		w.mu.Lock()
 		w.parts = slices.Replace(w.parts, 0, foldAt, one)
-		ours := slices.IndexFunc(first, func(p Part) bool { return p.Number >= w.since })
-		if ours < 0 {
-			ours = len(first)
-		}
 		w.folded = append(w.folded, first[:ours]...)
 		w.folding = false
 		w.foldSome()
 		w.mu.Unlock()
-		_ = f.Discard(w.ctx, w.full, w.upload, first[ours:]) // what is left is a leftover
+		if ours > 0 {
+			_ = f.Discard(w.ctx, w.full, w.upload, first[ours:]) // what is left is a leftover
+		}
 	})
 }
 

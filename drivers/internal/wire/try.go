@@ -26,15 +26,25 @@ func Try(ctx context.Context, attempts int, retryable func(error) bool, f func()
 		if calls == attempts || !retryable(err) {
 			return calls, err
 		}
-		// 25 to 50 ms, 50 to 100 ms, … 1 to 2 s.
-		wait := min(50*time.Millisecond<<(calls-1), 2*time.Second)
-		timer := time.NewTimer(wait/2 + rand.N(wait/2))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return calls, ctx.Err()
+		if err := Pause(ctx, calls); err != nil {
+			return calls, err
 		}
+	}
+}
+
+// Pause waits for as long as is right after calls attempts: 25 to 50 ms, 50 to 100 ms, … 1 to 2 s. The error is that of a ctx that has ended.
+func Pause(ctx context.Context, calls int) error {
+	wait := 2 * time.Second
+	if calls < 7 {
+		wait = min(50*time.Millisecond<<(calls-1), wait)
+	}
+	timer := time.NewTimer(wait/2 + rand.N(wait/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
