@@ -105,7 +105,9 @@ func (l *loader) decodeLeaf(n *node, y *yaml.Node) {
 		}
 		if err != nil {
 			l.fault(n, y, err.Error(), "")
+			return
 		}
+		n.parts = partsOf(n.path, y, l.at)
 		return
 	case y.Kind == yaml.MappingNode && strings.HasPrefix(l.sourceText(y), "{"):
 		l.fault(n, y, "takes one "+n.typeName()+", not keys", "put quotes around a value that begins with {")

@@ -111,6 +111,7 @@ func (l *loader) set(n *node, texts []string, s Source) error {
 		if err == nil {
 			n.value.Set(v)
 			n.source = s
+			n.parts = partsOfText(n, s)
 		}
 		return err
 	}
@@ -252,7 +253,7 @@ func (n *node) list(prefix string, all bool) []Key {
 		if n.secret && !n.value.IsZero() {
 			k.Value = "***"
 		}
-		keys = append(keys, k)
+		keys = append(append(keys, k), n.parts...)
 	case choice:
 		name := n.value.Interface().(OneOf).Chosen
 		keys = append(keys, Key{

@@ -35,6 +35,7 @@ type node struct {
 	value    reflect.Value // the field; settable
 
 	source Source // of a leaf or list
+	parts  []Key  // what is known of the keys in a Document
 }
 
 var (

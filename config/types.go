@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Size is a number of bytes, written as "4MiB", "64KB" or "1048576".
@@ -167,30 +165,5 @@ func (o OneOf) Config() any {
 			return a.Config
 		}
 	}
-	return nil
-}
-
-// Document is a part of the configuration that somebody else reads, as YAML. It may hold secrets, so it is shown as a secret is. In
-// the file it is written as keys; a variable holds it as a text. ${NAME} in its values stands for a variable.
-type Document string
-
-// String is "***", or "" if d is empty.
-func (d Document) String() string {
-	if d == "" {
-		return ""
-	}
-	return "***"
-}
-
-// GoString is String in quotes, for %#v.
-func (d Document) GoString() string { return strconv.Quote(d.String()) }
-
-// UnmarshalText takes YAML that holds keys, or nothing.
-func (d *Document) UnmarshalText(text []byte) error {
-	var keys map[string]any
-	if err := yaml.Unmarshal(text, &keys); err != nil {
-		return errors.New("is not YAML that holds keys")
-	}
-	*d = Document(text)
 	return nil
 }

@@ -3,6 +3,7 @@ package config_test
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,5 +112,34 @@ func TestDocument(t *testing.T) {
 	}
 	if d := config.Document("a: secret"); fmt.Sprintf("%v %+v %#v %s", d, d, d, d) != `*** *** "***" ***` {
 		t.Errorf("%v %+v %#v %s", d, d, d, d)
+	}
+}
+
+// TestDocumentKeys tells which keys a document has, where each is from, and nothing of what they hold.
+func TestDocumentKeys(t *testing.T) {
+	type all struct {
+		Config config.Document `yaml:"config"`
+	}
+	for _, test := range []struct {
+		name, text, env string
+		want            []string
+	}{
+		{"keys", "config:\n  bucket: images\n  auth:\n    user: me\n    password: hush\n  hosts: [hush, b]\n", "",
+			[]string{"config *** f.yml:2", "config.bucket *** f.yml:2", "config.auth.user *** f.yml:4", "config.auth.password *** f.yml:5", "config.hosts *** f.yml:6"}},
+		{"a variable", "{}", "P_CONFIG={auth: {password: hush}}", []string{"config *** env P_CONFIG", "config.auth.password *** env P_CONFIG"}},
+		{"a variable in place of keys", "config: {a: hush}", "P_CONFIG=b: hush", []string{"config *** env P_CONFIG", "config.b *** env P_CONFIG"}},
+		{"an anchor", "config:\n  a: &x {b: hush}\n  c: *x\n", "", []string{"config *** f.yml:2", "config.a.b *** f.yml:2", "config.c.b *** f.yml:2"}},
+		{"none", "config: {}", "", []string{"config *** f.yml:1"}},
+		{"nothing", "{}", "", []string{"config  default"}},
+	} {
+		var a all
+		keys, err := config.Load(&a, config.Options{File: "f.yml", Text: []byte(test.text), Env: []string{test.env}, Prefix: "P"})
+		var got []string
+		for _, k := range keys {
+			got = append(got, fmt.Sprintf("%s %s %s", k.Path, k.Value, k.Source))
+		}
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, %v; want %q", test.name, got, err, test.want)
+		}
 	}
 }
