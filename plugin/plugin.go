@@ -17,9 +17,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,77 +35,109 @@ import (
 	"github.com/longshore-registry/longshore/plugin/storagev1"
 )
 
-// Version is that of the protocol between longshore and plugins. A plugin of another version is refused when it starts.
-const Version = 1
-
-// Handshake lets a plugin notice that it was not started by longshore.
-var Handshake = goplugin.HandshakeConfig{
-	ProtocolVersion: Version, MagicCookieKey: "LONGSHORE_STORAGE_PLUGIN", MagicCookieValue: "a plugin is started by longshore",
-}
-
-// Service is the name of the one service of a plugin.
-const Service = "storage"
-
-// WatchVariable holds the number of a file that ends when longshore does: a plugin without it would live on.
-const WatchVariable = "LONGSHORE_PLUGIN_WATCH"
-
-// MaxMessage is the size in bytes of the largest message on the wire. Bodies of Put are in one; all else that can be large comes in pieces.
-const MaxMessage = 64 << 20
-
-// Serve is the main function of a plugin. It returns when longshore has stopped the plugin or has itself ended; or at once, after words to
-// stderr and with exit code 1, when a person has started it.
+// Serve is the main function of a plugin. It returns when longshore has asked the plugin to end, after the driver's Close if it has one; a
+// plugin that has not ended two seconds after it was asked is killed. When longshore itself has ended, however that came, the process exits at
+// once. It also exits, with words on stderr and code 1, when a person has started it.
 //
-// name is what the driver calls itself in errors. defaults are the settings of a user who says nothing; they are filled
-// from what stands below storage.plugin.config, as package config does it, and then given to open. The environment is
-// longshore's own, so a driver may look there for credentials. What the plugin prints to stderr, longshore prints with its name before each line.
+// name is what the driver calls itself in errors. defaults are the settings of a user who says nothing: a struct whose fields
+// have yaml tags, in the types that package config knows. They are filled from what stands below storage.plugin.config, have to pass
+// Validate, and are then given to open, whose context ends when it returns, or after storage.plugin.start_timeout. The environment is longshore's own, so a
+// driver may look there for credentials. An error of open that begins with the key of a setting, "bucket: no such bucket", is reported
+// where that is set.
+//
+// The driver is used as longshore uses one that is compiled in: package drivers says what it has to do. Its extras cross, but for drivers.Filer. If
+// it has a method Identity() string, longshore logs whose credentials are used.
+//
+// What the plugin prints to stdout or stderr becomes lines of longshore's log. slog's and log's default loggers are set up so that level and
+// attributes are kept. SIGINT and SIGTERM are ignored: they reach longshore too, which needs the plugin until it has finished.
 func Serve[C interface{ Validate() error }, D drivers.Driver](name string, defaults C, open func(context.Context, C) (D, error)) {
-	log.SetFlags(0) // longshore's lines have a time
-	// Ctrl-C and a service manager's SIGTERM reach all processes of a group. longshore finishes what is under way, and needs the plugin for that.
+	// longshore drops what is below its own level.
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
-	if watch := os.Getenv(WatchVariable); watch != "" {
-		f := os.NewFile(3, "longshore")
-		go func() {
-			_, _ = io.Copy(io.Discard, f) // nothing is ever written; it ends when longshore has
-			os.Exit(0)
-		}()
-	}
+	watch()
+	stderr := os.Stderr
+	s := newServer(func(ctx context.Context, text string) (opened, error) {
+		// go-plugin has put pipes into their places, in which the last words before a crash would be lost. Stdout itself was for the
+		// handshake.
+		os.Stdout, os.Stderr = stderr, stderr
+		return openWith(ctx, name, defaults, open, text)
+	})
 	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: Handshake,
-		Plugins:         goplugin.PluginSet{Service: &served{opener: opener(name, defaults, open)}},
+		HandshakeConfig: storagev1.Handshake(),
+		Plugins:         goplugin.PluginSet{storagev1.PluginService: served{server: s}},
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage), grpc.InitialWindowSize(window))...)
+			return grpc.NewServer(append(options,
+				grpc.MaxRecvMsgSize(storagev1.MaxMessage), grpc.MaxSendMsgSize(storagev1.MaxMessage),
+				grpc.StaticStreamWindowSize(storagev1.Window), grpc.StaticConnWindowSize(storagev1.ConnectionWindow),
+				grpc.ReadBufferSize(storagev1.BufferSize), grpc.WriteBufferSize(storagev1.BufferSize))...)
 		},
 		Logger: hclog.NewNullLogger(), // what go-plugin says of itself helps nobody
 	})
+	s.close()
 }
 
-// window is how many bytes of a stream may be on their way. A fixed one, or gRPC would let it grow with the speed of the line.
-const window = 1 << 20
-
-// opener makes the function that opens the driver with a configuration in YAML.
-func opener[C interface{ Validate() error }, D drivers.Driver](name string, defaults C, open func(context.Context, C) (D, error)) func(context.Context, string) (opened, error) {
-	return func(ctx context.Context, text string) (opened, error) {
-		c := defaults
-		if err := load(&c, text); err != nil {
-			return opened{}, err
-		}
-		d, err := open(ctx, c)
-		if err != nil {
-			return opened{}, err
-		}
-		return opened{name: name, driver: d}, nil
+// watch ends the process when longshore has ended.
+func watch() {
+	number, err := strconv.Atoi(os.Getenv(storagev1.WatchVariable))
+	if err != nil {
+		return // started by another program than longshore, or by a person
 	}
+	f := os.NewFile(uintptr(number), "longshore")
+	syscall.CloseOnExec(number) // it is for this process alone
+	go func() {
+		_, _ = io.Copy(io.Discard, f) // nothing is ever written; it ends when longshore has
+		if folder := os.Getenv(goplugin.EnvUnixSocketDir); folder != "" {
+			sockets, _ := filepath.Glob(filepath.Join(folder, "plugin*")) // the pattern is not a bad one
+			for _, socket := range sockets {
+				_ = os.Remove(socket)
+			}
+			_ = os.Remove(folder) // nobody else is left to do it; what can't be removed stays
+		}
+		os.Exit(0)
+	}()
 }
 
-// load fills a struct with settings. Nothing is taken from the environment: longshore has put in what it refers to.
-func load[C any](into *C, text string) error {
-	o := config.Options{Prefix: "LONGSHORE_STORAGE_PLUGIN_CONFIG"}
+// openWith opens the driver with its settings in YAML.
+func openWith[C interface{ Validate() error }, D drivers.Driver](
+	ctx context.Context, name string, defaults C, open func(context.Context, C) (D, error), text string,
+) (opened, error) {
+	// Nothing is taken from the environment: longshore has put in what the text refers to.
+	options := config.Options{Prefix: "LONGSHORE_STORAGE_PLUGIN_CONFIG"}
 	if text != "" {
-		o.File, o.Text = "config", []byte(text)
+		options.File, options.Text = "config", []byte(text)
 	}
-	_, err := config.Load(into, o)
-	return err
+	c := defaults
+	if _, err := config.Load(&c, options); err != nil {
+		return opened{}, err
+	}
+	d, err := open(ctx, c)
+	if err != nil {
+		return opened{}, blame(err, &c)
+	}
+	return opened{name: name, driver: d}, nil
 }
+
+// subject is a message that begins with the key of a setting, as those of Validate do.
+var subject = regexp.MustCompile(`^([a-z0-9_]+(?:\.[a-z0-9_]+)*): (?s:(.+))$`)
+
+// blame makes an error that begins with a key of the settings a problem of the configuration.
+func blame(err error, settings any) error {
+	m := subject.FindStringSubmatch(err.Error())
+	keys, failed := config.Keys(settings, "")
+	if m == nil || failed != nil || !slices.ContainsFunc(keys, func(k config.Key) bool { return k.Path == m[1] }) {
+		return err
+	}
+	return blamed{error: err, path: m[1], message: m[2]}
+}
+
+// blamed is an error of Open that a setting is to blame for.
+type blamed struct {
+	error
+	path, message string
+}
+
+// Unwrap gives the error itself.
+func (b blamed) Unwrap() error { return b.error }
 
 // opened is a driver that is ready.
 type opened struct {
@@ -112,16 +148,16 @@ type opened struct {
 // served is the plugin as go-plugin sees it.
 type served struct {
 	goplugin.NetRPCUnsupportedPlugin
-	opener func(context.Context, string) (opened, error)
+	server *server
 }
 
 // GRPCServer is part of go-plugin's interface.
-func (s *served) GRPCServer(_ *goplugin.GRPCBroker, server *grpc.Server) error {
-	storagev1.RegisterStorageServer(server, newServer(s.opener))
+func (s served) GRPCServer(_ *goplugin.GRPCBroker, at *grpc.Server) error {
+	storagev1.RegisterStorageServer(at, s.server)
 	return nil
 }
 
 // GRPCClient is part of go-plugin's interface, for the other side.
-func (s *served) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+func (s served) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, errors.New("a plugin is no client")
 }

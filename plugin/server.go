@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -15,11 +16,12 @@ import (
 	"github.com/longshore-registry/longshore/plugin/storagev1"
 )
 
-// pieceSize is how many bytes of a body or a state go into one message. Larger ones were not faster.
-const pieceSize = 256 << 10
-
-// pageSize is how many entries of a listing go into one message, as many as most stores give at once.
-const pageSize = 1000
+// firstPage and pageSize are how many entries of a listing go into one message: few at first, since whoever wants a hundred
+// should not make the backend list a thousand.
+const (
+	firstPage = 100
+	pageSize  = 1000
+)
 
 // mostBroken is how many Writers whose Write has broken off are kept for a Cancel that may come.
 const mostBroken = 1000
@@ -27,7 +29,7 @@ const mostBroken = 1000
 // server is a driver for a process elsewhere.
 type server struct {
 	storagev1.UnimplementedStorageServer
-	opener func(context.Context, string) (opened, error)
+	opener func(ctx context.Context, settings string) (opened, error)
 
 	mu      sync.Mutex
 	at      *opened
@@ -39,9 +41,26 @@ type server struct {
 
 func newServer(opener func(context.Context, string) (opened, error)) *server {
 	return &server{opener: opener, writers: make(map[string]*writer), pieces: sync.Pool{New: func() any {
-		b := make([]byte, pieceSize)
+		b := make([]byte, storagev1.PieceSize)
 		return &b
 	}}}
+}
+
+// close closes the driver, if it was opened and can be.
+func (s *server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		return
+	}
+	switch d := s.at.driver.(type) {
+	case interface{ Close() }:
+		d.Close()
+	case io.Closer:
+		if err := d.Close(); err != nil {
+			slog.Warn("closing the store", "error", err)
+		}
+	}
 }
 
 // Open opens the driver.
@@ -56,9 +75,9 @@ func (s *server) Open(ctx context.Context, r *storagev1.OpenRequest) (*storagev1
 		return nil, openStatus(err)
 	}
 	s.at, s.x = &at, drivers.ExtrasOf(at.driver)
-	answer := &storagev1.OpenResponse{Name: at.name, PutIfAbsent: s.x.Absent != nil, PutIfMatch: s.x.Match != nil, SignUrl: s.x.Signer != nil, Sweep: s.x.Sweep != nil}
+	answer := &storagev1.OpenResponse{Name: storagev1.UTF8(at.name), PutIfAbsent: s.x.Absent != nil, PutIfMatch: s.x.Match != nil, SignUrl: s.x.Signer != nil, Sweep: s.x.Sweep != nil}
 	if i, ok := at.driver.(interface{ Identity() string }); ok {
-		answer.Identity = i.Identity()
+		answer.Identity = storagev1.UTF8(i.Identity())
 	}
 	return answer, nil
 }
@@ -85,25 +104,35 @@ func (s *server) Read(r *storagev1.ReadRequest, out grpc.ServerStreamingServer[s
 		return statusOf(err)
 	}
 	defer func() { _ = body.Close() }() // Read has told of what failed
-	if err := out.Send(&storagev1.ReadResponse{Info: InfoTo(info)}); err != nil {
+	if err := out.Send(&storagev1.ReadResponse{Info: storagev1.InfoTo(info)}); err != nil {
 		return err
 	}
 	piece := s.pieces.Get().(*[]byte)
-	defer s.pieces.Put(piece)
+	defer s.pieces.Put(piece) // Send has no use of it once it has returned
 	for {
-		n, err := io.ReadFull(body, *piece)
+		n, err := fill(body, *piece)
 		if n > 0 {
 			if err := out.Send(&storagev1.ReadResponse{Data: (*piece)[:n]}); err != nil {
 				return err
 			}
 		}
-		switch {
-		case errors.Is(err, io.EOF) && n == 0, err == io.ErrUnexpectedEOF: // ReadFull's own: the body has ended
+		if err == io.EOF {
 			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return statusOf(err)
 		}
 	}
+}
+
+// fill reads until p is full or r has an error, which it returns as it is: io.ReadFull can't tell a body that has ended from one that was cut off.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	return n, err
 }
 
 func (s *server) Put(ctx context.Context, r *storagev1.PutRequest) (*storagev1.PutResponse, error) {
@@ -137,7 +166,7 @@ func (s *server) Stat(ctx context.Context, r *storagev1.StatRequest) (*storagev1
 	if err != nil {
 		return nil, statusOf(err)
 	}
-	return InfoTo(info), nil
+	return storagev1.InfoTo(info), nil
 }
 
 func (s *server) List(stream grpc.BidiStreamingServer[storagev1.ListRequest, storagev1.ListResponse]) error {
@@ -149,7 +178,7 @@ func (s *server) List(stream grpc.BidiStreamingServer[storagev1.ListRequest, sto
 	if err != nil {
 		return err
 	}
-	page := &storagev1.ListResponse{}
+	page, size := &storagev1.ListResponse{}, firstPage
 	for e, err := range d.List(stream.Context(), string(r.GetPrefix()), string(r.GetAfter()), string(r.GetDelimiter())) {
 		if err != nil {
 			if len(page.Entries) > 0 { // what came before it
@@ -159,8 +188,8 @@ func (s *server) List(stream grpc.BidiStreamingServer[storagev1.ListRequest, sto
 			}
 			return statusOf(err)
 		}
-		page.Entries = append(page.Entries, &storagev1.Entry{Key: e.Key, IsPrefix: e.IsPrefix, Info: InfoTo(e.Info)})
-		if len(page.Entries) < pageSize {
+		page.Entries = append(page.Entries, &storagev1.Entry{Key: []byte(e.Key), IsPrefix: e.IsPrefix, Info: storagev1.InfoTo(e.Info)})
+		if len(page.Entries) < size {
 			continue
 		}
 		if err := stream.Send(page); err != nil {
@@ -169,7 +198,7 @@ func (s *server) List(stream grpc.BidiStreamingServer[storagev1.ListRequest, sto
 		if _, err := stream.Recv(); err != nil { // until more is wanted
 			return err
 		}
-		page = &storagev1.ListResponse{}
+		page, size = &storagev1.ListResponse{}, pageSize
 	}
 	page.Last = true
 	return stream.Send(page)
@@ -194,9 +223,9 @@ func (s *server) Delete(ctx context.Context, r *storagev1.DeleteRequest) (*stora
 	for _, one := range all {
 		var e *drivers.Error
 		if !errors.As(one, &e) {
-			return nil, statusOf(one) // a context's
+			return nil, statusOf(err) // a context's, or nothing of single keys
 		}
-		answer.Failures = append(answer.Failures, FailureOf(one))
+		answer.Failures = append(answer.Failures, storagev1.FailureOf(one))
 	}
 	return answer, nil
 }
@@ -209,8 +238,8 @@ func (s *server) SignURL(ctx context.Context, r *storagev1.SignURLRequest) (*sto
 	if x.Signer == nil {
 		return nil, errNoExtra
 	}
-	url, err := x.Signer.SignURL(ctx, r.GetKey(), time.Duration(r.GetLifeSeconds())*time.Second)
-	return &storagev1.SignURLResponse{Url: url}, statusOf(err)
+	url, err := x.Signer.SignURL(ctx, r.GetKey(), time.Duration(r.GetLifeNanos()))
+	return &storagev1.SignURLResponse{Url: storagev1.UTF8(url)}, statusOf(err)
 }
 
 func (s *server) Leftovers(_ *storagev1.LeftoversRequest, out grpc.ServerStreamingServer[storagev1.Leftover]) error {
@@ -225,7 +254,7 @@ func (s *server) Leftovers(_ *storagev1.LeftoversRequest, out grpc.ServerStreami
 		if err != nil {
 			return statusOf(err)
 		}
-		if err := out.Send(LeftoverTo(l)); err != nil {
+		if err := out.Send(storagev1.LeftoverTo(l)); err != nil {
 			return err
 		}
 	}
@@ -240,5 +269,5 @@ func (s *server) Drop(ctx context.Context, l *storagev1.Leftover) (*storagev1.Dr
 	if x.Sweep == nil {
 		return nil, errNoExtra
 	}
-	return &storagev1.DropResponse{}, statusOf(x.Sweep.Drop(ctx, LeftoverFrom(l)))
+	return &storagev1.DropResponse{}, statusOf(x.Sweep.Drop(ctx, storagev1.LeftoverFrom(l)))
 }

@@ -37,6 +37,11 @@ func (s *server) Write(stream writing) error {
 	return err
 }
 
+// unknownStep is the end of a Write with a step that came at the wrong time, or that a newer longshore has.
+func unknownStep() error {
+	return status.Errorf(codes.Unimplemented, "the plugin does not know this step of a Write; it speaks version %d of the contract", storagev1.Version)
+}
+
 // writer is a Writer and its Write.
 type writer struct {
 	w    drivers.Writer
@@ -87,7 +92,7 @@ func begin(stream writing, d drivers.Driver) (id string, w drivers.Writer, err e
 		}
 		w, err = d.Resume(stream.Context(), step.Resume.GetKey(), state)
 	default:
-		return "", nil, status.Errorf(codes.InvalidArgument, "a Write begins with %T", step)
+		return "", nil, unknownStep()
 	}
 	if err != nil {
 		return "", nil, statusOf(err)
@@ -101,7 +106,7 @@ func follow(stream writing, w drivers.Writer) (ended bool, err error) {
 		if stream.Context().Err() != nil {
 			return false, statusOf(stream.Context().Err())
 		}
-		return false, stream.Send(&storagev1.WriteResponse{Step: &storagev1.WriteResponse_Failure{Failure: FailureOf(err)}})
+		return false, stream.Send(&storagev1.WriteResponse{Step: &storagev1.WriteResponse_Failure{Failure: storagev1.FailureOf(err)}})
 	}
 	for {
 		r, err := stream.Recv()
@@ -125,7 +130,7 @@ func follow(stream writing, w drivers.Writer) (ended bool, err error) {
 			}
 			return true, stream.Send(&storagev1.WriteResponse{Step: &storagev1.WriteResponse_Committed_{Committed: &storagev1.WriteResponse_Committed{}}})
 		default:
-			return false, status.Errorf(codes.InvalidArgument, "in the middle of a Write comes %T", step)
+			return false, unknownStep()
 		}
 	}
 }
@@ -133,7 +138,7 @@ func follow(stream writing, w drivers.Writer) (ended bool, err error) {
 // sendState sends a state in pieces.
 func sendState(stream writing, state []byte) error {
 	for {
-		n := min(len(state), pieceSize)
+		n := min(len(state), storagev1.PieceSize)
 		piece := &storagev1.WriteResponse_Suspended{State: state[:n], More: n < len(state)}
 		if err := stream.Send(&storagev1.WriteResponse{Step: &storagev1.WriteResponse_Suspended_{Suspended: piece}}); err != nil || !piece.More {
 			return err

@@ -3,7 +3,7 @@ package plugin
 import (
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -16,12 +16,16 @@ type Config struct {
 	Config       config.Document `yaml:"config" doc:"the plugin's own settings, which its documentation lists"`
 	StartTimeout time.Duration   `yaml:"start_timeout" min:"1s" doc:"how long the plugin may take from its start until it has opened its backend"`
 
-	// Stderr gets the lines that the plugin prints, with its name before each. Nil is the process's own.
-	Stderr io.Writer `yaml:"-" json:"-"`
+	// Log gets the lines that the plugin prints, and is told when it ends. Nil: the lines go to the process's own stderr, with the plugin's
+	// name before each.
+	Log *slog.Logger `yaml:"-" json:"-"`
 }
 
 // Defaults returns the configuration to which the command has to be added.
 func Defaults() Config { return Config{StartTimeout: 30 * time.Second} }
+
+// LogTo sets Log.
+func (c *Config) LogTo(log *slog.Logger) { c.Log = log }
 
 // Validate returns all that is wrong, joined; each message begins with the name of a field. It starts nothing: what is wrong below
 // config is said by Open.

@@ -20,6 +20,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/memory"
 	"github.com/longshore-registry/longshore/plugin"
+	"github.com/longshore-registry/longshore/plugin/storagev1"
 )
 
 // serveOdd is a plugin that does not behave.
@@ -31,7 +32,7 @@ func serveOdd(args []string) {
 	case "silent": // says nothing
 		_, _ = io.Copy(io.Discard, os.NewFile(3, ""))
 	case "version": // of the future
-		h := plugin.Handshake
+		h := storagev1.Handshake()
 		h.ProtocolVersion++
 		goplugin.Serve(&goplugin.ServeConfig{HandshakeConfig: h, Plugins: goplugin.PluginSet{}, GRPCServer: goplugin.DefaultGRPCServer})
 	case "slow": // takes nothing until a file is there
@@ -74,8 +75,18 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 	}
 }
 
+// current is the process if it runs, or nil.
+func current(d *Driver) *process {
+	d.keeper.mu.Lock()
+	defer d.keeper.mu.Unlock()
+	if p := d.keeper.now; p != nil && !p.client.Exited() {
+		return p
+	}
+	return nil
+}
+
 // pid is the plugin's.
-func pid(d *Driver) int { return d.keeper.current().cmd.Process.Pid }
+func pid(d *Driver) int { return current(d).cmd.Process.Pid }
 
 // kill ends the plugin as a crash does.
 func kill(t *testing.T, d *Driver) {
@@ -112,6 +123,7 @@ func throttled(t *testing.T, op string, err error) {
 // TestCrash kills the plugin at each point of its work. What was acknowledged is there afterwards.
 func TestCrash(t *testing.T) {
 	d := open(t, onFolder(t, t.TempDir()))
+	d.keeper.pause = 2 // of whose half there is a random part
 	ctx := t.Context()
 	if err := d.Put(ctx, "a/kept", []byte("kept")); err != nil {
 		t.Fatal(err)
@@ -171,7 +183,7 @@ func TestCrash(t *testing.T) {
 	})
 	t.Run("between Suspend and Resume", func(t *testing.T) {
 		kill(t, d)
-		until(t, "the plugin's end", func() bool { return d.keeper.current() == nil })
+		until(t, "the plugin's end", func() bool { return current(d) == nil })
 		var w drivers.Writer
 		until(t, "the next start", func() bool {
 			w, err = d.Resume(ctx, "a/suspended", state)
@@ -207,7 +219,7 @@ func TestRestart(t *testing.T) {
 	}
 	before := pid(d)
 	kill(t, d)
-	until(t, "the plugin's end", func() bool { return d.keeper.current() == nil })
+	until(t, "the plugin's end", func() bool { return current(d) == nil })
 	errs := make(chan error)
 	for range 20 {
 		go func() {
@@ -230,18 +242,20 @@ func TestCrashLoop(t *testing.T) {
 	d := open(t, onFolder(t, t.TempDir()))
 	d.keeper.c.Command = command(t, "serve-odd", "dies").Command
 	kill(t, d)
-	until(t, "the plugin's end", func() bool { return d.keeper.current() == nil })
+	until(t, "the plugin's end", func() bool { return current(d) == nil })
 	starts := 0
-	last := d.keeper.began
+	var last time.Time
 	for range 200 {
 		_, err := d.Stat(t.Context(), "a")
 		if !errors.Is(err, drivers.ErrThrottled) || !strings.Contains(err.Error(), "no backend today") || !strings.Contains(err.Error(), "exit status 3") {
 			t.Fatalf("Stat: %v", err)
 		}
-		if d.keeper.began != last {
+		d.keeper.mu.Lock()
+		if d.keeper.notUntil != last {
 			starts++
-			last = d.keeper.began
+			last = d.keeper.notUntil
 		}
+		d.keeper.mu.Unlock()
 	}
 	if starts > 6 {
 		t.Errorf("started %d times for 200 calls", starts)
@@ -363,7 +377,7 @@ func zombie(pid int) bool {
 // TestLines puts the plugin's name before each line that it prints.
 func TestLines(t *testing.T) {
 	var b bytes.Buffer
-	l := &lines{name: "p", to: &b}
+	l := &lines{tell: toWriter(&b, "p")}
 	for _, part := range []string{"one\ntw", "o\n", "", "three"} {
 		if _, err := l.Write([]byte(part)); err != nil {
 			t.Fatal(err)

@@ -21,7 +21,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/plugin"
 	"github.com/longshore-registry/longshore/plugin/storagev1"
 )
 
@@ -42,13 +41,14 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	k := newKeeper(c)
 	p, err := k.running(ctx)
 	if err != nil {
+		k.close()
 		return nil, err
 	}
 	return &Driver{keeper: k, about: p.about}, nil
 }
 
-// Close ends the plugin. Calls under way fail. The driver can be used again, which starts the plugin anew.
-func (d *Driver) Close() { d.keeper.forget() }
+// Close asks the plugin to end, kills it if it has not after two seconds, and returns when it has ended. Calls under way and later ones fail.
+func (d *Driver) Close() { d.keeper.close() }
 
 // Identity says whose credentials the plugin uses.
 func (d *Driver) Identity() string {
@@ -81,7 +81,7 @@ func (d *Driver) Extras() drivers.Extras {
 func (d *Driver) check(op, key string) error { return drivers.CheckKey(d.about.GetName(), op, key) }
 
 // fail is the error that a method returns: nil for nil, the context's own if that has ended, what the plugin's driver said, or that the plugin
-// is gone.
+// is gone. p is nil if it could not be started.
 func (d *Driver) fail(ctx context.Context, p *process, op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -89,45 +89,44 @@ func (d *Driver) fail(ctx context.Context, p *process, op, key string, err error
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var e *drivers.Error
-	if errors.As(err, &e) && e.Op == "start" {
-		return &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key, Kind: e.Kind, Err: e.Err}
-	}
-	s, ok := status.FromError(err)
-	if ok {
-		for _, detail := range s.Details() {
-			if f, isFailure := detail.(*storagev1.Failure); isFailure {
-				return plugin.ErrorOf(f)
-			}
+	e := &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key}
+	s, isStatus := status.FromError(err)
+	switch {
+	case errors.Is(err, errClosed):
+		e.Err = err
+	case p == nil:
+		e.Kind, e.Err = drivers.ErrThrottled, errors.New(err.Error())
+	case failureIn(s) != nil:
+		return storagev1.ErrorOf(failureIn(s))
+	case errors.Is(err, io.EOF):
+		e.Err = offContract(p, "its answer is not whole")
+	case isStatus && s.Code() == codes.DeadlineExceeded: // the plugin's clock was faster
+		e.Err = context.DeadlineExceeded
+	case isStatus && s.Code() != codes.Unavailable && s.Code() != codes.Canceled && !p.client.Exited():
+		e.Err = offContract(p, s.Message())
+	default:
+		how := p.end(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
+		e.Kind, e.Err = drivers.ErrThrottled, fmt.Errorf("the plugin %s ended (%s)%s; the next request starts it again", p.name, how, p.said.tail())
 	}
-	if p == nil { // it could not be started
-		return &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key, Kind: drivers.ErrThrottled, Err: errors.New(err.Error())}
-	}
-	if ok && s.Code() != codes.Unavailable && s.Code() != codes.Canceled && !p.gone(ctx) {
-		return &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key, Err: errors.New(s.Message())}
-	}
-	p.gone(ctx)
-	return &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key, Kind: drivers.ErrThrottled,
-		Err: fmt.Errorf("the plugin %s does not answer (%s)%s; it is started again by the next request", d.keeper.name(), p.how(), p.said.tail())}
+	return e
 }
 
-// gone waits a moment for the end of a process whose connection has broken, and reports whether it came.
-func (p *process) gone(ctx context.Context) bool {
-	deadline := time.NewTimer(time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !p.client.Exited() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return false
-		case <-ctx.Done():
-			return false
+// offContract is what a plugin did that none may do; it may be of another age than longshore.
+func offContract(p *process, what string) error {
+	return fmt.Errorf("the plugin %s does not keep to version %d of the contract: %s", p.name, storagev1.Version, what)
+}
+
+// failureIn is the detail of a status that tells of an error of the plugin's driver, or nil.
+func failureIn(s *status.Status) *storagev1.Failure {
+	for _, detail := range s.Details() {
+		if f, ok := detail.(*storagev1.Failure); ok {
+			return f
 		}
 	}
-	return true
+	return nil
 }
 
 // call makes one call with one answer.
@@ -148,7 +147,7 @@ func (d *Driver) put(ctx context.Context, op string, r *storagev1.PutRequest) er
 	if err := d.check(op, r.GetKey()); err != nil {
 		return err
 	}
-	if len(r.GetBody()) > plugin.MaxMessage-4096 {
+	if len(r.GetBody()) > storagev1.MaxPut {
 		return &drivers.Error{Op: op, Driver: d.about.GetName(), Key: r.GetKey(), Kind: drivers.ErrInvalid,
 			Err: fmt.Errorf("%d bytes are more than fit into one message to a plugin; a Writer takes them", len(r.GetBody()))}
 	}
@@ -165,7 +164,7 @@ func (d *Driver) Stat(ctx context.Context, key string) (info drivers.Info, err e
 	}
 	err = d.call(ctx, "stat", key, func(c storagev1.StorageClient) error {
 		i, err := c.Stat(ctx, &storagev1.StatRequest{Key: key})
-		info = plugin.InfoFrom(i)
+		info = storagev1.InfoFrom(i)
 		return err
 	})
 	return info, err
@@ -186,8 +185,11 @@ func (d *Driver) Delete(ctx context.Context, keys ...string) error {
 			}
 			r.Keys = append(r.Keys, key)
 		}
+		if len(r.GetKeys()) == 0 {
+			continue
+		}
 		var answer *storagev1.DeleteResponse
-		err := d.call(ctx, op, batch[0], func(c storagev1.StorageClient) (err error) {
+		err := d.call(ctx, op, r.GetKeys()[0], func(c storagev1.StorageClient) (err error) {
 			answer, err = c.Delete(ctx, r)
 			return err
 		})
@@ -200,7 +202,7 @@ func (d *Driver) Delete(ctx context.Context, keys ...string) error {
 			}
 		}
 		for _, f := range answer.GetFailures() {
-			errs = append(errs, plugin.ErrorOf(f))
+			errs = append(errs, storagev1.ErrorOf(f))
 		}
 	}
 	return errors.Join(errs...)
@@ -250,9 +252,9 @@ func (d *Driver) List(ctx context.Context, prefix, after, delimiter string) iter
 					yield(drivers.Entry{}, ctx.Err())
 					return
 				}
-				entry := drivers.Entry{Key: e.GetKey(), IsPrefix: e.GetIsPrefix()}
+				entry := drivers.Entry{Key: string(e.GetKey()), IsPrefix: e.GetIsPrefix()}
 				if !entry.IsPrefix {
-					entry.Info = plugin.InfoFrom(e.GetInfo())
+					entry.Info = storagev1.InfoFrom(e.GetInfo())
 				}
 				if !yield(entry, nil) {
 					return
@@ -283,7 +285,7 @@ func (x extras) SignURL(ctx context.Context, key string, ttl time.Duration) (url
 		return "", err
 	}
 	err = x.d.call(ctx, "signurl", key, func(c storagev1.StorageClient) error {
-		r, err := c.SignURL(ctx, &storagev1.SignURLRequest{Key: key, LifeSeconds: int64(ttl / time.Second)})
+		r, err := c.SignURL(ctx, &storagev1.SignURLRequest{Key: key, LifeNanos: int64(ttl)})
 		url = r.GetUrl()
 		return err
 	})
@@ -302,7 +304,7 @@ func (x extras) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error
 		stream, err := p.calls.Leftovers(calling, &storagev1.LeftoversRequest{})
 		for err == nil {
 			var l *storagev1.Leftover
-			if l, err = stream.Recv(); err == nil && !yield(plugin.LeftoverFrom(l), nil) {
+			if l, err = stream.Recv(); err == nil && !yield(storagev1.LeftoverFrom(l), nil) {
 				return
 			}
 		}
@@ -314,7 +316,7 @@ func (x extras) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, error
 
 func (x extras) Drop(ctx context.Context, l drivers.Leftover) error {
 	return x.d.call(ctx, "drop", l.Key, func(c storagev1.StorageClient) error {
-		_, err := c.Drop(ctx, plugin.LeftoverTo(l))
+		_, err := c.Drop(ctx, storagev1.LeftoverTo(l))
 		return err
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
 	"testing"
 
@@ -52,7 +52,7 @@ func command(t testing.TB, args ...string) Config {
 		t.Fatal(err)
 	}
 	c := Defaults()
-	c.Command, c.Stderr = append([]string{self}, args...), io.Discard
+	c.Command, c.Log = append([]string{self}, args...), slog.New(slog.DiscardHandler)
 	return c
 }
 

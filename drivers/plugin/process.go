@@ -1,17 +1,14 @@
 package plugin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,228 +17,186 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/plugin"
 	"github.com/longshore-registry/longshore/plugin/storagev1"
 )
 
 // process is one run of the plugin's program.
 type process struct {
+	name   string // the program's, for people
 	client *goplugin.Client
 	cmd    *exec.Cmd
+	began  time.Time
+	kill   context.CancelFunc // ends the program and what it has started, at any time
 	calls  storagev1.StorageClient
 	about  *storagev1.OpenResponse
 	said   *lines
-	watch  *os.File // the plugin ends when the other end of this pipe closes
+	watch  *os.File        // the plugin ends when the other end of this pipe closes
+	folder string          // for the socket
+	done   <-chan struct{} // closed when it has ended; nil before the connection is made
 }
 
-// keeper starts the program, and starts it again when it has ended.
-type keeper struct {
-	c Config
+// longestFolder is how long the name of the folder for the socket can be: a socket's whole name has at most 104 bytes on some systems,
+// and go-plugin's own part of it has up to 17.
+const longestFolder = 104 - 1 - 17
 
-	turn chan struct{} // holds one value while nobody starts
-	mu   sync.Mutex
-	now  *process // nil: none yet
-
-	failures int       // starts in a row that failed, or that did not last
-	began    time.Time // of the last start
-	last     error     // why it failed
-}
-
-func newKeeper(c Config) *keeper {
-	k := &keeper{c: c, turn: make(chan struct{}, 1)}
-	k.turn <- struct{}{}
-	return k
-}
-
-// steady is how long a plugin has to run for its end to count as the first.
-const steady = time.Minute
-
-// running returns the process, which it starts if there is none or it has ended. After a start that failed, or a process that did not
-// last, it does so at the earliest after a pause, which grows up to ten seconds; before that it fails at once.
-func (k *keeper) running(ctx context.Context) (*process, error) {
-	if p := k.current(); p != nil {
-		return p, nil
-	}
-	select {
-	case <-k.turn:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { k.turn <- struct{}{} }()
-	if p := k.current(); p != nil {
-		return p, nil
-	}
-	old := k.forget()
-	if old != nil {
-		if time.Since(k.began) > steady {
-			k.failures = 0
-		}
-		k.failures++
-		k.last = fmt.Errorf("the plugin %s ended (%s)%s", k.name(), old.how(), old.said.tail())
-	}
-	if k.failures > 1 {
-		pause := min(100*time.Millisecond<<min(k.failures-2, 10), 10*time.Second)
-		pause += rand.N(pause / 2)
-		if left := pause - time.Since(k.began); left > 0 {
-			return nil, &drivers.Error{Op: "start", Driver: "plugin", Kind: drivers.ErrThrottled,
-				Err: fmt.Errorf("%w; it is started again in %v", k.last, left.Round(100*time.Millisecond))}
-		}
-	}
-	k.began = time.Now()
-	p, err := k.start(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			k.failures++
-			k.last = err
-		}
-		return nil, err
-	}
-	k.mu.Lock()
-	k.now = p
-	k.mu.Unlock()
-	return p, nil
-}
-
-// current is the process if it runs.
-func (k *keeper) current() *process {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.now == nil || k.now.client.Exited() {
-		return nil
-	}
-	return k.now
-}
-
-// forget returns the process that has ended, if there was one.
-func (k *keeper) forget() *process {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	old := k.now
-	k.now = nil
-	if old != nil {
-		old.stop()
-	}
-	return old
-}
-
-// name is the program's for people.
-func (k *keeper) name() string { return filepath.Base(k.c.Command[0]) }
-
-// start starts the program and opens its driver. An error that is about a setting begins with its name.
-func (k *keeper) start(ctx context.Context) (*process, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.c.StartTimeout)
-	defer cancel()
-	path, err := exec.LookPath(k.c.Command[0])
+// newProcess prepares a run of the program. An error begins with the name of a setting.
+func newProcess(c Config, tell func(string)) (*process, error) {
+	name := filepath.Base(c.Command[0])
+	path, err := exec.LookPath(c.Command[0])
 	if err != nil {
 		return nil, fmt.Errorf("command: %w", err)
 	}
+	folder, err := os.MkdirTemp("", "longshore-") // which only this user can enter, so TLS would add nothing but work
+	if err != nil {
+		return nil, fmt.Errorf("command: the folder for the plugin's socket can't be made; TMPDIR chooses another place: %w", err)
+	}
+	if len(folder) > longestFolder {
+		_ = os.Remove(folder) // just made
+		return nil, fmt.Errorf("command: the name of the folder for the plugin's socket, %s, is too long for a socket; TMPDIR chooses another place", folder)
+	}
 	end, watch, err := os.Pipe()
 	if err != nil {
+		_ = os.Remove(folder)
 		return nil, err
 	}
-	defer func() { _ = end.Close() }() // the plugin has its own
-	p := &process{cmd: exec.Command(path, k.c.Command[1:]...), watch: watch, said: &lines{name: k.name(), to: k.c.Stderr}}
-	if p.said.to == nil {
-		p.said.to = os.Stderr
-	}
-	p.cmd.ExtraFiles = []*os.File{end}
-	p.cmd.Env = append(os.Environ(), plugin.WatchVariable+"=3")
+	living, kill := context.WithCancel(context.Background())
+	p := &process{name: name, cmd: exec.CommandContext(living, path, c.Command[1:]...), kill: kill, watch: watch, folder: folder,
+		began: time.Now(), said: &lines{tell: tell}}
+	// A group of its own, so that Ctrl-C does not reach it, and what a shell has started ends with the shell.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.Cancel = func() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+	p.cmd.ExtraFiles = []*os.File{end} // number 3 there
+	p.cmd.Env = append(os.Environ(), storagev1.WatchVariable+"=3", goplugin.EnvUnixSocketDir+"="+folder)
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
-		HandshakeConfig: plugin.Handshake, Plugins: goplugin.PluginSet{plugin.Service: caller{}}, Cmd: p.cmd,
-		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, StartTimeout: k.c.StartTimeout,
-		Stderr: p.said, Logger: hclog.NewNullLogger(), SkipHostEnv: true,
+		HandshakeConfig: storagev1.Handshake(), Plugins: goplugin.PluginSet{storagev1.PluginService: caller{p: p}}, Cmd: p.cmd,
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC}, StartTimeout: c.StartTimeout,
+		Stderr: p.said, SyncStdout: p.said, SyncStderr: p.said, Logger: hclog.NewNullLogger(), SkipHostEnv: true,
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(plugin.MaxMessage), grpc.MaxCallSendMsgSize(plugin.MaxMessage)),
-			grpc.WithInitialWindowSize(1 << 20),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(storagev1.MaxMessage), grpc.MaxCallSendMsgSize(storagev1.MaxMessage)),
+			grpc.WithStaticStreamWindowSize(storagev1.Window), grpc.WithStaticConnWindowSize(storagev1.ConnectionWindow),
+			grpc.WithReadBufferSize(storagev1.BufferSize), grpc.WithWriteBufferSize(storagev1.BufferSize),
 		},
 	})
-	if err := p.open(ctx, k.c); err != nil {
-		p.stop()
-		return nil, k.explain(ctx, p, err)
-	}
 	return p, nil
 }
 
-// open makes the connection and the first call.
+// open starts the program, makes the connection and the first call. After an error the process has ended.
 func (p *process) open(ctx context.Context, c Config) error {
 	connected := make(chan error, 1)
-	go func() { // go-plugin knows no contexts; stop ends it
+	go func() {
 		protocol, err := p.client.Client()
 		if err == nil {
-			var raw any
-			raw, err = protocol.Dispense(plugin.Service)
-			p.calls, _ = raw.(storagev1.StorageClient)
+			_, err = protocol.Dispense(storagev1.PluginService)
 		}
 		connected <- err
 	}()
-	select {
-	case err := <-connected:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		p.client.Kill()
-		<-connected
-		return ctx.Err()
-	}
 	var err error
-	p.about, err = p.calls.Open(ctx, &storagev1.OpenRequest{Config: string(c.Config)})
+	select {
+	case err = <-connected:
+	case <-ctx.Done():
+		p.kill() // go-plugin knows no contexts, but sees that
+		<-connected
+		err = ctx.Err()
+	}
+	_ = p.cmd.ExtraFiles[0].Close() // the plugin has its own
+	if err == nil {
+		p.about, err = p.calls.Open(ctx, &storagev1.OpenRequest{Config: string(c.Config)})
+	}
+	if err != nil {
+		err = p.explain(ctx, c, err)
+		p.stop()
+	}
 	return err
 }
 
-// explain says what a failure to start means. The first word names a setting.
-func (k *keeper) explain(ctx context.Context, p *process, err error) error {
+// explain says what a failure to start means. The first word names a setting, if one is to blame.
+func (p *process) explain(ctx context.Context, c Config, err error) error {
 	s, isStatus := status.FromError(err)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("start_timeout: the plugin %s was not ready after %v%s", k.name(), k.c.StartTimeout, p.said.tail())
+		return fmt.Errorf("start_timeout: the plugin %s was not ready after %v%s", p.name, c.StartTimeout, p.said.tail())
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case isStatus && s.Code() == codes.InvalidArgument:
-		return problems(s)
-	case isStatus && s.Code() == codes.FailedPrecondition:
-		return fmt.Errorf("config.%s", s.Message())
-	case strings.Contains(err.Error(), "API version"):
-		return fmt.Errorf("command: the plugin %s speaks another version of the protocol than this longshore, which speaks version %d; bring both up to date: %w", k.name(), plugin.Version, err)
+	case isStatus && (s.Code() == codes.InvalidArgument || s.Code() == codes.FailedPrecondition):
+		return refusedBy(p.name, s)
+	case isStatus && s.Code() == codes.Unavailable:
+		return fmt.Errorf("command: the plugin %s ended while it opened its store (%s)%s", p.name, p.end(ctx), p.said.tail())
 	case isStatus:
-		return fmt.Errorf("command: the plugin %s ended while it opened its backend (%s)%s", k.name(), p.how(), p.said.tail())
+		return fmt.Errorf("command: %w%s", offContract(p, s.Message()), p.said.tail())
+	case strings.Contains(err.Error(), "API version"):
+		return fmt.Errorf("command: the plugin %s speaks another version of the contract than this longshore, which speaks version %d; bring both up to date: %w",
+			p.name, storagev1.Version, err)
 	}
-	return fmt.Errorf("command: %s does not start as a plugin does (%s)%s", k.name(), p.how(), p.said.tail())
+	return fmt.Errorf("command: %s does not start as a plugin does (%s)%s", p.name, p.end(ctx), p.said.tail())
 }
 
-// problems are those of the plugin's configuration, each with the path of its key.
-func problems(s *status.Status) error {
-	var errs []error
+// refused is what a plugin said that could not open its store.
+type refused struct {
+	error
+	kind error // of package drivers, or nil
+}
+
+// Unwrap gives errors.Is the kind.
+func (r refused) Unwrap() error { return r.kind }
+
+func refusedBy(name string, s *status.Status) error {
+	r := refused{error: fmt.Errorf("the plugin %s can't open its store: %s", name, s.Message())}
 	for _, detail := range s.Details() {
-		all, ok := detail.(*storagev1.Problems)
-		if !ok {
-			continue
-		}
-		for _, p := range all.GetProblems() {
-			text := p.GetMessage()
-			if p.GetHint() != "" {
-				text += "; " + p.GetHint()
-			}
-			errs = append(errs, fmt.Errorf("%s: %s", strings.TrimSuffix("config."+p.GetPath(), "."), text))
+		switch d := detail.(type) {
+		case *storagev1.Problems:
+			r.error = problems(d)
+		case *storagev1.Failure:
+			r.kind = kindOf(storagev1.ErrorOf(d))
 		}
 	}
-	if len(errs) == 0 {
-		return fmt.Errorf("config: %s", s.Message())
+	return r
+}
+
+// problems are those of the plugin's settings, each with the path of its key.
+func problems(all *storagev1.Problems) error {
+	var errs []error
+	for _, p := range all.GetProblems() {
+		text := p.GetMessage()
+		if p.GetHint() != "" {
+			text += "; " + p.GetHint()
+		}
+		errs = append(errs, fmt.Errorf("%s: %s", strings.TrimSuffix("config."+p.GetPath(), "."), text))
 	}
 	return errors.Join(errs...)
 }
 
-// stop ends the process.
+// patience is how long a plugin that was asked to end may take; patienceEnd is how long the end of one whose connection broke is waited for.
+const (
+	patience    = 2 * time.Second
+	patienceEnd = time.Second
+)
+
+// stop asks the process to end, kills it if it does not, and returns when it has ended.
 func (p *process) stop() {
+	late := time.AfterFunc(patience, p.kill) // go-plugin waits for an answer, which one that hangs does not give
 	p.client.Kill()
-	_ = p.watch.Close() // it is only held
+	late.Stop()
+	p.kill()                   // frees what waits for it
+	_ = p.watch.Close()        // it was only held
+	_ = os.RemoveAll(p.folder) // one that stays does no harm
 }
 
-// how says how the process ended.
-func (p *process) how() string {
-	if !p.client.Exited() || p.cmd.ProcessState == nil {
-		return "it runs"
+// end waits a moment for the end of a process whose connection has broken, and says how it came. A process that does not end is killed: it
+// would never answer again.
+func (p *process) end(ctx context.Context) string {
+	deadline := time.NewTimer(patienceEnd)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !p.client.Exited() { // go-plugin has no channel for it until the connection is made
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return "it runs"
+		case <-deadline.C:
+			p.kill()
+			return "it runs and does not answer"
+		}
 	}
 	return p.cmd.ProcessState.String()
 }
@@ -249,6 +204,7 @@ func (p *process) how() string {
 // caller is the plugin as go-plugin sees it on this side.
 type caller struct {
 	goplugin.NetRPCUnsupportedPlugin
+	p *process
 }
 
 // GRPCServer is part of go-plugin's interface, for the other side.
@@ -256,49 +212,8 @@ func (caller) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("longshore is no plugin")
 }
 
-// GRPCClient is part of go-plugin's interface.
-func (caller) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return storagev1.NewStorageClient(conn), nil
-}
-
-// lines writes what a plugin prints, with its name before each line, and keeps the last of it.
-type lines struct {
-	name string
-	to   io.Writer
-
-	mu   sync.Mutex
-	part []byte // of a line
-	last []string
-}
-
-// keptLines is how many lines an error shows.
-const keptLines = 5
-
-// Write takes part of a line, or several.
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.part = append(l.part, b...)
-	for {
-		line, rest, found := bytes.Cut(l.part, []byte("\n"))
-		if !found {
-			return len(b), nil
-		}
-		if _, err := fmt.Fprintf(l.to, "%s: %s\n", l.name, line); err != nil {
-			return 0, err
-		}
-		l.last = append(l.last, string(line))
-		l.last = l.last[max(0, len(l.last)-keptLines):]
-		l.part = bytes.Clone(rest)
-	}
-}
-
-// tail is the end of what was printed, for the end of an error.
-func (l *lines) tail() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.last) == 0 {
-		return ""
-	}
-	return "; it said: " + strings.Join(l.last, " | ")
+// GRPCClient is part of go-plugin's interface. ctx ends with the process.
+func (c caller) GRPCClient(ctx context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	c.p.done, c.p.calls = ctx.Done(), storagev1.NewStorageClient(conn)
+	return c.p.calls, nil
 }

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc"
+
 	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/plugin"
 	"github.com/longshore-registry/longshore/plugin/storagev1"
 )
 
@@ -31,7 +32,16 @@ func (d *Driver) Reader(ctx context.Context, key string, offset, length int64) (
 		stop()
 		return nil, drivers.Info{}, d.fail(ctx, p, op, key, err)
 	}
-	return &body{d: d, p: p, ctx: ctx, key: key, stop: stop, next: stream.Recv}, plugin.InfoFrom(first.GetInfo()), nil
+	if first.GetInfo() == nil {
+		stop()
+		return nil, drivers.Info{}, &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key, Err: offContract(p, "no facts come before the body")}
+	}
+	info := storagev1.InfoFrom(first.GetInfo())
+	due := max(0, info.Size-offset)
+	if length >= 0 {
+		due = min(due, length)
+	}
+	return &body{d: d, p: p, ctx: ctx, key: key, stop: stop, next: stream.Recv, due: due}, info, nil
 }
 
 // body is an object's bytes on their way.
@@ -42,21 +52,23 @@ type body struct {
 	key  string
 	stop context.CancelFunc
 	next func() (*storagev1.ReadResponse, error)
+	due  int64  // bytes that have to come
 	left []byte // of the last message
 	err  error
 }
 
-// Read ends with io.EOF only when the plugin has said that all was sent.
+// Read ends with io.EOF only when the plugin has said that all was sent, and that is as much as it ought to be.
 func (b *body) Read(p []byte) (int, error) {
 	for len(b.left) == 0 && b.err == nil && len(p) > 0 {
 		r, err := b.next()
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && b.due == 0:
 			b.err = io.EOF
 		case err != nil:
 			b.err = b.d.fail(b.ctx, b.p, "reader", b.key, err)
 		default:
 			b.left = r.GetData()
+			b.due -= int64(len(b.left))
 		}
 	}
 	if len(b.left) == 0 {
@@ -77,9 +89,6 @@ func (b *body) Close() error {
 	return nil
 }
 
-// pieceSize is how many bytes go into one message; see the benchmark.
-const pieceSize = 256 << 10
-
 // Writer is one call, which lasts as long as the Writer.
 func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Writer, error) {
 	id := rand.Text()
@@ -91,7 +100,7 @@ func (d *Driver) Writer(ctx context.Context, key string, size int64) (drivers.Wr
 // Resume is Writer with the state in pieces.
 func (d *Driver) Resume(ctx context.Context, key string, state []byte) (drivers.Writer, error) {
 	id := rand.Text()
-	n := min(len(state), pieceSize)
+	n := min(len(state), storagev1.PieceSize)
 	return d.write(ctx, "resume", key, id, &storagev1.WriteRequest{Step: &storagev1.WriteRequest_Resume_{
 		Resume: &storagev1.WriteRequest_Resume{Id: id, Key: key, State: state[:n], More: n < len(state)},
 	}}, state[n:])
@@ -113,7 +122,7 @@ func (d *Driver) write(ctx context.Context, op, key, id string, first *storagev1
 		err = w.stream.Send(first)
 	}
 	for err == nil && len(state) > 0 {
-		n := min(len(state), pieceSize)
+		n := min(len(state), storagev1.PieceSize)
 		err = w.stream.Send(&storagev1.WriteRequest{Step: &storagev1.WriteRequest_StateMore{
 			StateMore: &storagev1.WriteRequest_More{State: state[:n], More: n < len(state)},
 		}})
@@ -126,6 +135,10 @@ func (d *Driver) write(ctx context.Context, op, key, id string, first *storagev1
 	if err != nil {
 		stop()
 		return nil, d.fail(ctx, p, op, key, err)
+	}
+	if answer.GetReady() == nil {
+		stop()
+		return nil, &drivers.Error{Op: op, Driver: d.about.GetName(), Key: key, Err: offContract(p, "a Write is not ready when it begins")}
 	}
 	w.size = answer.GetReady().GetSize()
 	w.answers = make(chan *storagev1.WriteResponse)
@@ -140,7 +153,7 @@ type writer struct {
 	ctx     context.Context // as given to Writer
 	stop    context.CancelFunc
 	key, id string
-	stream  writeStream
+	stream  grpc.BidiStreamingClient[storagev1.WriteRequest, storagev1.WriteResponse]
 
 	size  int64
 	ended bool
@@ -150,18 +163,13 @@ type writer struct {
 	err     error
 }
 
-type writeStream interface {
-	Send(*storagev1.WriteRequest) error
-	Recv() (*storagev1.WriteResponse, error)
-}
-
 // listen takes what the plugin says, until it says no more.
 func (w *writer) listen() {
 	defer close(w.answers)
 	for {
 		answer, err := w.stream.Recv()
 		if err == nil && answer.GetFailure() != nil {
-			err = plugin.ErrorOf(answer.GetFailure())
+			err = storagev1.ErrorOf(answer.GetFailure())
 		}
 		if err != nil {
 			w.err = err
@@ -171,7 +179,7 @@ func (w *writer) listen() {
 		}
 		select {
 		case w.answers <- answer:
-		case <-w.stream.(interface{ Context() context.Context }).Context().Done():
+		case <-w.stream.Context().Done():
 		}
 	}
 }
@@ -217,7 +225,7 @@ func (w *writer) Write(p []byte) (int, error) {
 		if len(p) == 0 {
 			return written, nil
 		}
-		n := min(len(p), pieceSize)
+		n := min(len(p), storagev1.PieceSize)
 		if err := w.stream.Send(&storagev1.WriteRequest{Step: &storagev1.WriteRequest_Data{Data: p[:n]}}); err != nil {
 			<-w.failed // it knows the reason
 			return written, w.failure(w.ctx, "write")
