@@ -38,7 +38,7 @@ func Policy(t *testing.T, page string, s *miniotest.Server, open func(t *testing
 	}
 	limited := func(t *testing.T, policy string) (drivers.Driver, error) {
 		t.Helper()
-		return open(t, bucket, assume(t, s, policy))
+		return open(t, bucket, Assume(t, s, policy))
 	}
 	t.Run("suffices", func(t *testing.T) {
 		d, err := limited(t, policy)
@@ -48,7 +48,7 @@ func Policy(t *testing.T, page string, s *miniotest.Server, open func(t *testing
 		for _, failed := range everything(t, root, d) {
 			t.Error(failed)
 		}
-		if _, err := open(t, s.Bucket(t), assume(t, s, policy)); err == nil || !strings.Contains(err.Error(), "no right") {
+		if _, err := open(t, s.Bucket(t), Assume(t, s, policy)); err == nil || !strings.Contains(err.Error(), "no right") {
 			t.Errorf("Open of another bucket: %v", err)
 		}
 	})
@@ -93,8 +93,8 @@ func Policy(t *testing.T, page string, s *miniotest.Server, open func(t *testing
 	}
 }
 
-// assume returns credentials with the rights of a policy.
-func assume(t *testing.T, s *miniotest.Server, policy string) Credentials {
+// Assume returns credentials with the rights of a policy.
+func Assume(t *testing.T, s *miniotest.Server, policy string) Credentials {
 	t.Helper()
 	sts, err := credentials.NewSTSAssumeRole(s.URL, credentials.STSAssumeRoleOptions{
 		AccessKey: s.User, SecretKey: s.Password, Policy: policy, Location: miniotest.Region,
