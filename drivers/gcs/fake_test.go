@@ -1,14 +1,8 @@
 package gcs
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +16,7 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/internal/gcstest"
 )
 
 // fake is a service that answers as h does. The first listing, by which Open looks for the bucket, is empty. change may be nil.
@@ -153,25 +148,18 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// serviceAccount is a credentials file with a new key, whose tokens come from tokenURL.
-func serviceAccount(t *testing.T, tokenURL string) (content drivers.Secret, public *rsa.PublicKey) {
+// serviceAccount is an account with a new key, and its credentials file.
+func serviceAccount(t *testing.T, email string) (*gcstest.Account, drivers.Secret) {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	account, err := gcstest.NewAccount(email)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	file, err := account.File(tokens(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := json.Marshal(map[string]string{
-		"type": "service_account", "client_email": "registry@p.iam.gserviceaccount.com", "private_key_id": "k", "token_uri": tokenURL,
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return drivers.Secret(file), &key.PublicKey
+	return account, drivers.Secret(file)
 }
 
 // tokens answers as an endpoint of tokens does.
@@ -184,38 +172,21 @@ func tokens(t *testing.T) string {
 	return s.URL
 }
 
-// verify checks a V4 signature: https://cloud.google.com/storage/docs/access-control/signed-urls
-func verify(t *testing.T, signed, account string, public *rsa.PublicKey) url.Values {
+// verify checks a signed URL, and returns its query.
+func verify(t *testing.T, signed string, account *gcstest.Account) url.Values {
 	t.Helper()
 	u, err := url.Parse(signed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := u.Query()
-	signature, err := hexBytes(q.Get("X-Goog-Signature"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rest := u.Query()
-	rest.Del("X-Goog-Signature")
-	canonical := strings.Join([]string{"GET", u.EscapedPath(), strings.ReplaceAll(rest.Encode(), "+", "%20"), "host:" + u.Hostname(), "", "host", "UNSIGNED-PAYLOAD"}, "\n")
-	scope := strings.TrimPrefix(q.Get("X-Goog-Credential"), account+"/")
-	sum := sha256.Sum256([]byte(canonical))
-	text := sha256.Sum256([]byte(strings.Join([]string{"GOOG4-RSA-SHA256", q.Get("X-Goog-Date"), scope, fmt.Sprintf("%x", sum)}, "\n")))
-	if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, text[:], signature); err != nil {
+	if err := account.Check(http.MethodGet, u.Host, u); err != nil {
 		t.Errorf("%s: %v", signed, err)
 	}
-	return q
+	return u.Query()
 }
 
-func hexBytes(s string) (b []byte, err error) {
-	_, err = fmt.Sscanf(s, "%x", &b)
-	return b, err
-}
-
-// The emulator checks no signature, so this does.
 func TestSignURLWithAKey(t *testing.T) {
-	content, public := serviceAccount(t, tokens(t))
+	account, content := serviceAccount(t, "registry@p.iam.gserviceaccount.com")
 	requests := 0
 	d := fake(t, func(w http.ResponseWriter, _ *http.Request) { requests++ }, func(c *Config) {
 		c.Anonymous, c.CredentialsJSON, c.PublicEndpoint = false, content, "https://images.example.com"
@@ -227,7 +198,7 @@ func TestSignURLWithAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := verify(t, signed, "registry@p.iam.gserviceaccount.com", public)
+	q := verify(t, signed, account)
 	if !strings.HasPrefix(signed, "https://images.example.com/images/a/b?") || q.Get("X-Goog-Expires") != "89" && q.Get("X-Goog-Expires") != "90" {
 		t.Errorf("signed %s", signed)
 	}
@@ -266,22 +237,17 @@ func (i iam) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Without a key IAM signs, for an account that the configuration names.
 func TestSignURLThroughIAM(t *testing.T) {
-	content, _ := serviceAccount(t, tokens(t))
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const account = "signer@p.iam.gserviceaccount.com"
+	_, content := serviceAccount(t, "registry@p.iam.gserviceaccount.com")
+	signer, _ := serviceAccount(t, "signer@p.iam.gserviceaccount.com")
 	status := http.StatusOK
 	d := fake(t, nil, func(c *Config) {
-		c.Anonymous, c.CredentialsJSON, c.SigningAccount = false, content, account
+		c.Anonymous, c.CredentialsJSON, c.SigningAccount = false, content, signer.Email
 		c.Transport = func(next http.RoundTripper) http.RoundTripper {
 			return iam{next, func(asked string, payload []byte) (int, []byte) {
-				if asked != account {
+				if asked != signer.Email {
 					t.Errorf("asked for %s", asked)
 				}
-				sum := sha256.Sum256(payload)
-				signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+				signature, err := signer.Sign(payload)
 				if err != nil {
 					t.Error(err)
 				}
@@ -293,7 +259,7 @@ func TestSignURLThroughIAM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q := verify(t, signed, account, &key.PublicKey); q.Get("X-Goog-Expires") > "43200" {
+	if q := verify(t, signed, signer); q.Get("X-Goog-Expires") > "43200" {
 		t.Errorf("expires in %s s, want at most twelve hours", q.Get("X-Goog-Expires"))
 	}
 	status = http.StatusForbidden

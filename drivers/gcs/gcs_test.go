@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -37,12 +38,17 @@ func TestMain(m *testing.M) {
 // buckets counts those that were made.
 var buckets atomic.Int64
 
-// at is a configuration for a new bucket.
+// at is a configuration for a new bucket of the shared server.
 func at(t testing.TB) Config {
 	t.Helper()
-	s := shared.Get(t)
+	return on(t, shared.Get(t))
+}
+
+// on is a configuration for a new bucket of s.
+func on(t testing.TB, s *gcstest.Server) Config {
+	t.Helper()
 	c := Defaults()
-	c.Endpoint, c.Anonymous = s.URL, true
+	c.Endpoint, c.CredentialsJSON = s.URL, drivers.Secret(s.Credentials)
 	c.Bucket = fmt.Sprintf("test-gcs-%d", buckets.Add(1))
 	s.Bucket(t, c.Bucket)
 	return c
@@ -59,22 +65,24 @@ func open(t testing.TB, c Config) *Driver {
 	return d
 }
 
+// short is for a run beside a full one: the rest is the same.
+var short = conformance.Config{ListKeys: 1100, Repeat: 2}
+
 func TestConformance(t *testing.T) {
-	t.Run("fake-gcs-server", func(t *testing.T) { conform(t, conformance.Config{}, Config{}) })
+	t.Run("fake-gcs-server", func(t *testing.T) { conform(t, conformance.Config{}, shared.Get(t), Config{}) })
 	t.Run("fake-gcs-server, with a prefix and little memory", func(t *testing.T) {
 		// Three buffers: one Writer of a test may wait for another of the same goroutine.
-		conform(t, conformance.Config{ListKeys: 1100, Repeat: 2}, Config{Prefix: "/some/folder/", PartSize: parts.MinPart, Memory: 3 * parts.MinPart})
+		conform(t, short, shared.Get(t), Config{Prefix: "/some/folder/", PartSize: parts.MinPart, Memory: 3 * parts.MinPart, Anonymous: true})
 	})
 }
 
-// conform runs suite over proxied drivers on new buckets, with the settings of base.
-func conform(t *testing.T, suite conformance.Config, base Config) {
-	shared.Get(t) // its goroutines outlive the suite
+// conform runs suite over proxied drivers on new buckets of s, with the settings of base.
+func conform(t *testing.T, suite conformance.Config, s *gcstest.Server, base Config) {
 	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
 	direct := make(map[drivers.Driver]Config)
 	reopen := func(t testing.TB, c Config) drivers.Driver {
 		t.Helper()
-		p := faultproxy.NewNamed(t, shared.Get(t).URL, gcstest.CallOf)
+		p := faultproxy.NewNamed(t, s.URL, gcstest.CallOf)
 		proxied := c
 		proxied.Endpoint = p.URL
 		d := open(t, proxied)
@@ -94,40 +102,40 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		}
 	}
 	suite.Open = func(t testing.TB) drivers.Driver {
-		c := at(t)
+		c := on(t, s)
 		c.Prefix, c.PartSize, c.Memory = base.Prefix, cmp.Or(base.PartSize, c.PartSize), cmp.Or(base.Memory, c.Memory)
+		if base.Anonymous {
+			c.Anonymous, c.CredentialsJSON = true, ""
+		}
 		c.Attempts = 4 // or lost replies would take minutes
 		return reopen(t, c)
 	}
 	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
 	suite.Where = func(t testing.TB, d drivers.Driver) string {
-		where, err := json.Marshal(direct[d])
+		c := direct[d]
+		where, err := json.Marshal(map[string]any{ // a secret's own form hides it
+			"Endpoint": c.Endpoint, "Bucket": c.Bucket, "Prefix": c.Prefix, "Anonymous": c.Anonymous, "CredentialsJSON": string(c.CredentialsJSON),
+			"PartSize": c.PartSize, "Memory": c.Memory,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(where)
 	}
+	if folder := base.folder(); folder != "" {
+		suite.Neighbour = func(t testing.TB, d drivers.Driver) drivers.Driver {
+			c := direct[d]
+			c.Prefix = strings.TrimSuffix(folder, "/") + "-2"
+			return reopen(t, c)
+		}
+	}
 	suite.Faults = conformance.Faults{
-		BreakReads: func(_ testing.TB, d drivers.Driver) func() {
-			// The client library asks for the rest when a body breaks off; that is refused, too.
-			again := false
-			proxies[d].Set(func(call string) faultproxy.Fault {
-				if call != "GET" {
-					return faultproxy.Pass
-				}
-				again = !again
-				if again {
-					return faultproxy.Truncate
-				}
-				return faultproxy.Denied
-			})
-			return func() { proxies[d].Set(nil) }
-		},
+		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
 		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
 		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
 		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
-	suite.Extras = conformance.Extras{Absent: true, Match: true, Sweep: true}
+	suite.Extras = conformance.Extras{Absent: true, Match: true, Signer: !base.Anonymous, Sweep: true}
 	suite.Name = name
 	suite.MaxKey = drivers.MaxKey - len(base.folder())
 	conformance.Run(t, suite)

@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// front stands before the server and gives compose what the server leaves out: conditions on the destination, the removal of the
-// sources, and 404 for a source that is not there. All else passes as it is.
+// front stands before the server. It gives compose what the server leaves out: conditions on the destination, the removal of the
+// sources, and 404 for a source that is not there. It checks signed URLs, which the server does not, and gives tokens. All else passes as it is.
 type front struct {
 	server    string // URL
+	account   *Account
 	forward   http.Handler
 	transport *http.Transport
 	http      *http.Server
@@ -28,7 +29,7 @@ type front struct {
 }
 
 // startFront listens on a free port; the server behind need not be there yet.
-func startFront(server string) (f *front, address string, err error) {
+func startFront(server string, account *Account) (f *front, address string, err error) {
 	to, err := url.Parse(server)
 	if err != nil {
 		return nil, "", err
@@ -38,7 +39,7 @@ func startFront(server string) (f *front, address string, err error) {
 		return nil, "", err
 	}
 	f = &front{
-		server: server, done: make(chan struct{}),
+		server: server, account: account, done: make(chan struct{}),
 		// Connections that wait for a next request would look like something that a test has left behind.
 		transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 200 * time.Millisecond, DisableCompression: true},
 	}
@@ -66,13 +67,25 @@ func (f *front) stop() {
 	f.transport.CloseIdleConnections()
 }
 
+// tokenPath is where the account gets its tokens.
+const tokenPath = "/token"
+
 // ServeHTTP is part of http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if CallOf(r) != "Compose" {
+	var status int
+	var body []byte
+	var err error
+	switch {
+	case r.URL.Path == tokenPath:
+		status, body = http.StatusOK, []byte(`{"access_token":"T","token_type":"Bearer","expires_in":3600}`)
+	case r.URL.Query().Has("X-Goog-Signature") && f.account.Check(r.Method, r.Host, r.URL) != nil:
+		status, body, err = refused(http.StatusForbidden, "SignatureDoesNotMatch")
+	case CallOf(r) == "Compose":
+		status, body, err = f.compose(r)
+	default:
 		f.forward.ServeHTTP(w, r)
 		return
 	}
-	status, body, err := f.compose(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}

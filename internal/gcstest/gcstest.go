@@ -1,5 +1,5 @@
-// Package gcstest runs fake-gcs-server, which speaks the API of Google Cloud Storage, for tests. What it leaves out of compose is added before
-// it; docs/gcs.md says in what it differs from the service otherwise.
+// Package gcstest runs fake-gcs-server, which speaks the API of Google Cloud Storage, for tests. What it leaves out of compose and of
+// signed URLs is added before it; docs/gcs.md says in what it differs from the service otherwise.
 package gcstest
 
 import (
@@ -21,7 +21,8 @@ const Version = "v1.56.1"
 
 // Server is a running server.
 type Server struct {
-	URL string
+	URL         string
+	Credentials string // content of a credentials file with a key. Signed URLs have to be signed by it; other requests are not checked
 
 	front   *front
 	process *daemon.Process
@@ -78,11 +79,19 @@ func launchOnce(binary string, backend []string) (*Server, error) {
 		return nil, err
 	}
 	server := fmt.Sprintf("http://127.0.0.1:%d", port)
-	f, address, err := startFront(server)
+	account, err := NewAccount("registry@test.iam.gserviceaccount.com")
+	if err != nil {
+		return nil, err
+	}
+	f, address, err := startFront(server, account)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{URL: "http://" + address, front: f}
+	if s.Credentials, err = account.File(s.URL + tokenPath); err != nil {
+		f.stop()
+		return nil, err
+	}
 	// Without public-host reads of /bucket/object are not known as such.
 	arguments := append([]string{"-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port),
 		"-public-host", address, "-external-url", s.URL, "-log-level", "warn"}, backend...)
