@@ -126,14 +126,14 @@ func (p program) conformance(ctx context.Context, l loaded, f conformanceFlags, 
 	progress := p.progressLine(asJSON)
 	progress.say("store: %s, %s; in the folder %s", r.Driver, r.Store, t.folder)
 	c := t.config(f, l.file)
-	conformance.Execute(ctx, c, choose.MatchString, func(one conformance.Result) {
+	conformance.Execute(ctx, c, conformance.Watch{Choose: choose.MatchString, End: func(n, _ int, one conformance.Result) {
 		r.Results = append(r.Results, one)
-		progress.result(len(r.Results), one)
+		progress.result(n, one)
 		t.closeOpened()
 		if err := t.clear(ctx); err != nil { // it is tried again at the end
 			progress.say("clearing up after %s: %v", one.Name, err)
 		}
-	})
+	}})
 	var measured error
 	if ctx.Err() == nil && !f.quick && f.run == "" {
 		measured = t.measure(ctx, r, f.requests, int64(size), progress)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -240,20 +241,34 @@ func (s *suite) tells(t testing.TB, err error, op, key string) {
 	}
 }
 
-// together runs f n times at once and returns what each returned.
+// together runs f n times at once and returns what each returned. A panic in one is a panic of the caller, who may be ready for it.
 func together[T any](n int, f func(i int) T) []T {
 	all := make([]T, n)
+	panics := make(chan string, n)
 	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
+			defer passOn(panics)
 			<-start
 			all[i] = f(i)
 		})
 	}
 	close(start)
 	wg.Wait()
-	return all
+	select {
+	case p := <-panics:
+		panic(p)
+	default:
+		return all
+	}
+}
+
+// passOn is deferred in a goroutine, whose panic it sends to panics.
+func passOn(panics chan<- string) {
+	if p := recover(); p != nil {
+		panics <- fmt.Sprintf("%v\n%s", p, debug.Stack())
+	}
 }
 
 // poll calls done until it says yes.
@@ -276,12 +291,18 @@ func (s *suite) poll(t testing.TB, what string, done func() bool) {
 func (s *suite) soon(t testing.TB, what string, f func() error) error {
 	t.Helper()
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	panics := make(chan string, 1)
+	go func() {
+		defer passOn(panics)
+		done <- f()
+	}()
 	timer := time.NewTimer(s.Patience)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
+	case p := <-panics:
+		panic(p)
 	case <-timer.C:
 		t.Fatalf("%s: did not return within %v", what, s.Patience)
 		return nil

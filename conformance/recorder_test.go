@@ -17,10 +17,11 @@ func try(t *testing.T, c Config, name string) (ok bool, messages []string) {
 		if test.name != name {
 			continue
 		}
-		got := run(t.Context(), name, func(r testing.TB) {
-			test.run(r, &suite{Config: c.withDefaults(), t: t, many: &manyKeys{t: t}})
-		})
-		return !got.failed, got.messages
+		c = c.withDefaults()
+		in := &standIn{ctx: t.Context(), name: name, patience: c.Patience}
+		in.run(func(r testing.TB) { test.run(r, &suite{Config: c, t: t, many: &manyKeys{t: t}}) })
+		got := in.result()
+		return !got.Failed, got.Messages
 	}
 	t.Fatalf("no case %q", name)
 	return false, nil

@@ -218,21 +218,16 @@ func writerTests() []test {
 				t.Fatal(err)
 			}
 			piece := pattern(1, 1<<20)
-			begun, ended := make(chan struct{}), make(chan error, 1)
-			go func() {
+			if err := s.soon(t, "Write", func() error {
 				for i := 0; ; i++ {
 					if i == 3 {
-						close(begun)
+						go stop()
 					}
 					if _, err := w.Write(piece); err != nil {
-						ended <- err
-						return
+						return err
 					}
 				}
-			}()
-			<-begun
-			stop()
-			if err := s.soon(t, "Write", func() error { return <-ended }); !errors.Is(err, context.Canceled) {
+			}); !errors.Is(err, context.Canceled) {
 				t.Errorf("Write: %v", err)
 			}
 			if err := w.Cancel(background(t)); err != nil {
