@@ -3,11 +3,11 @@
 package swift
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -43,8 +43,13 @@ var containers atomic.Int64
 func at(t testing.TB) Config {
 	t.Helper()
 	s := shared.Get(t)
+	return on(s.AuthURL, s.User, s.Password)
+}
+
+// on is at for the user of another server.
+func on(authURL, user, password string) Config {
 	c := Defaults()
-	c.AuthURL, c.Username, c.Password = s.AuthURL, s.User, drivers.Secret(s.Password)
+	c.AuthURL, c.Username, c.Password = authURL, user, drivers.Secret(password)
 	c.Container, c.CreateContainer = fmt.Sprintf("test-swift-%d", containers.Add(1)), true
 	return c
 }
@@ -79,28 +84,39 @@ func callOf(r *http.Request) string {
 	return r.Method
 }
 
+// short is for a run beside a full one: the rest is the same.
+var short = conformance.Config{ListKeys: 1100, Repeat: 2}
+
 func TestConformance(t *testing.T) {
-	t.Run("openstack swift", func(t *testing.T) { conform(t, conformance.Config{}, Config{}) })
+	t.Run("openstack swift", func(t *testing.T) { conform(t, conformance.Config{}, at(t)) })
 	t.Run("openstack swift, dynamic large objects, with a prefix and little memory", func(t *testing.T) {
+		c := at(t)
+		c.Prefix, c.LargeObjects, c.TempURLKey = "/some/folder/", "dlo", "k1"
 		// Three buffers: one Writer of a test may wait for another of the same goroutine.
-		conform(t, conformance.Config{ListKeys: 1100, Repeat: 2},
-			Config{Prefix: "/some/folder/", PartSize: parts.MinPart, Memory: 3 * parts.MinPart, LargeObjects: "dlo"})
+		c.PartSize, c.Memory = parts.MinPart, 3*parts.MinPart
+		conform(t, short, c)
 	})
 }
 
 // conform runs suite over proxied drivers on new containers, with the settings of base.
 func conform(t *testing.T, suite conformance.Config, base Config) {
-	account, _, err := open(t, at(t)).session.get(t.Context(), "")
+	account, _, err := open(t, base).session.get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
+	server, err := url.Parse(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := server.Scheme + "://" + server.Host
+	base.Attempts = 4 // or lost replies would take minutes
 	proxies := make(map[drivers.Driver]*faultproxy.Proxy)
 	direct := make(map[drivers.Driver]Config)
 	reopen := func(t testing.TB, c Config) drivers.Driver {
 		t.Helper()
-		p := faultproxy.NewNamed(t, shared.Get(t).URL, callOf)
+		p := faultproxy.NewNamed(t, origin, callOf)
 		proxied := c
-		proxied.StorageURL = strings.Replace(account, shared.Get(t).URL, p.URL, 1)
+		proxied.StorageURL = strings.Replace(account, origin, p.URL, 1)
 		d := open(t, proxied)
 		proxies[d], direct[d] = p, c
 		return d
@@ -118,10 +134,8 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		}
 	}
 	suite.Open = func(t testing.TB) drivers.Driver {
-		c := at(t)
-		c.Prefix, c.PartSize, c.Memory = base.Prefix, cmp.Or(base.PartSize, c.PartSize), cmp.Or(base.Memory, c.Memory)
-		c.LargeObjects = cmp.Or(base.LargeObjects, c.LargeObjects)
-		c.Attempts = 4 // or lost replies would take minutes
+		c := base
+		c.Container = fmt.Sprintf("test-swift-%d", containers.Add(1))
 		return reopen(t, c)
 	}
 	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
@@ -136,13 +150,20 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 		}
 		return string(where)
 	}
+	if folder := base.folder(); folder != "" {
+		suite.Neighbour = func(t testing.TB, d drivers.Driver) drivers.Driver {
+			c := direct[d]
+			c.Prefix = strings.TrimSuffix(folder, "/") + "-2"
+			return reopen(t, c)
+		}
+	}
 	suite.Faults = conformance.Faults{
 		BreakReads:  fail(func(call string) bool { return call == "GET" }, faultproxy.Truncate),
 		FailWrites:  fail(faultproxy.Changes, faultproxy.Denied),
 		LoseReplies: fail(faultproxy.Changes, faultproxy.LoseReply),
 		Hang:        fail(func(string) bool { return true }, faultproxy.Hang),
 	}
-	suite.Extras = conformance.Extras{Sweep: true}
+	suite.Extras = conformance.Extras{Sweep: true, Signer: base.TempURLKey != ""}
 	suite.Name = name
 	suite.MaxKey = drivers.MaxKey - len(base.folder())
 	conformance.Run(t, suite)

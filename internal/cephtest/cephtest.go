@@ -122,6 +122,14 @@ func (s *Server) start(ctx context.Context) error {
 	return s.knows(ctx)
 }
 
+// SwiftUser makes a user of the gateway's Swift API, and returns the URL of its identity service, which speaks version 1, and what that wants.
+func (s *Server) SwiftUser(ctx context.Context) (authURL, user, password string, err error) {
+	user, password = "test:swift", rand.Text()
+	_, err = s.run(ctx, "radosgw-admin", "-n", "client.rgw.a", "subuser", "create", "--uid=test", "--subuser="+user,
+		"--access=full", "--key-type=swift", "--secret-key="+password)
+	return s.URL + "/auth/v1.0", user, password, err
+}
+
 // knows asks as the user that was made, which only the gateway of this cluster knows.
 func (s *Server) knows(ctx context.Context) error {
 	transport := &http.Transport{}
