@@ -70,13 +70,14 @@ func TestExecuteMakesAFailureOfAPanic(t *testing.T) {
 	c := fresh(func() drivers.Driver {
 		return &broken{Driver: memory.New(memory.Options{}), put: func(context.Context, string, []byte) error { panic("no disk") }}
 	})
-	for _, r := range executed(t.Context(), c, "Put/", 0) {
-		if !r.Failed || !strings.Contains(strings.Join(r.Messages, "\n"), "panic: no disk\n") || !strings.Contains(r.Messages[0], "execute_test.go") {
-			t.Errorf("%s: %q", r.Name, r.Messages)
-		}
-		return
+	results := executed(t.Context(), c, "Put/", 0)
+	if len(results) == 0 {
+		t.Fatal("no case was run")
 	}
-	t.Error("no case was run")
+	r := results[0]
+	if !r.Failed || !strings.Contains(strings.Join(r.Messages, "\n"), "panic: no disk\n") || !strings.Contains(r.Messages[0], "execute_test.go") {
+		t.Errorf("%s: %q", r.Name, r.Messages)
+	}
 }
 
 // A driver that hears no context is left behind, and the next case is run.
