@@ -63,7 +63,9 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if c.Transport != nil {
 		d.requests = c.Transport(transport)
 	}
-	d.streams = parts.Streams{Store: store{d}, Driver: name, Bucket: c.Bucket, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: parts.SumCRC32C}
+	d.streams = parts.Streams{
+		Store: store{d}, Driver: name, Bucket: c.Bucket, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: parts.SumCRC32C, LateParts: true,
+	}
 	if err := d.connect(ctx); err != nil {
 		d.Close()
 		return nil, err

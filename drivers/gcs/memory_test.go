@@ -16,8 +16,8 @@ import (
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
-// TestMemoryOf32Writers writes 32 objects of 20 MiB at once through 24 MiB of buffers.
-func TestMemoryOf32Writers(t *testing.T) {
+// TestMemoryOf16Writers writes 16 objects of 20 MiB at once through 24 MiB of buffers.
+func TestMemoryOf16Writers(t *testing.T) {
 	c := at(t)
 	c.PartSize, c.Memory = parts.MinPart, 24<<20
 	d := open(t, c)
@@ -42,7 +42,7 @@ func TestMemoryOf32Writers(t *testing.T) {
 			}
 		}
 	})
-	errs := make([]error, 32)
+	errs := make([]error, 16)
 	var writers sync.WaitGroup
 	for i := range errs {
 		writers.Go(func() {
@@ -69,7 +69,7 @@ func TestMemoryOf32Writers(t *testing.T) {
 	if used, peak := d.streams.Pool.Used(); peak > c.Memory || used != 0 {
 		t.Errorf("the pool took %d bytes, %d are still in use; the limit is %d", peak, used, c.Memory)
 	}
-	// Beside the pool there are connections and what the collector has not got round to. Without a bound it would be 640 MiB.
+	// Beside the pool there are connections and what the collector has not got round to. Without a bound it would be 320 MiB.
 	grown := int64(highest.Load()) - int64(before.HeapAlloc)
 	if most := 2*c.Memory + 32<<20; grown > most {
 		t.Errorf("the heap grew by %d MiB, want at most %d", grown>>20, most>>20)

@@ -102,7 +102,6 @@ func (w *writer) Commit(ctx context.Context) error {
 	if err := w.commit(joined); err != nil {
 		return w.failed(ctx, op, err)
 	}
-	w.discardFolded(joined)
 	if t, ok := w.s.Store.(Tidier); ok && w.resumed {
 		_ = t.Tidy(joined, w.full, w.upload, w.parts) // the object is there; what is left is garbage
 	}
@@ -122,12 +121,6 @@ func (w *writer) commit(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
-	seal, canSeal := w.s.Store.(Sealer)
-	if canSeal && !w.resumed { // no other goes on with it; but it may have been dropped
-		if _, err := w.s.Store.FirstPart(ctx, w.full, w.upload); err != nil {
-			return err
-		}
-	}
 	if len(w.rest()) > 0 || len(w.parts) == 0 { // an upload without any part can't be completed
 		if w.next > w.s.most() {
 			return w.s.invalid("commit", w.key, "the object has too many parts; raise part_size, which was %d bytes", w.partSize)
@@ -145,12 +138,21 @@ func (w *writer) commit(ctx context.Context) error {
 	if err := w.wait(ctx); err != nil {
 		return err
 	}
-	if canSeal && w.resumed {
-		if err := seal.Seal(ctx, w.full, cmp.Or(w.marks, w.upload), w.mark); err != nil {
+	if seal, ok := w.s.Store.(Sealer); ok {
+		if err := w.seal(ctx, seal); err != nil {
 			return err
 		}
 	}
 	return w.complete(ctx)
+}
+
+// seal makes sure that no other commits the stream. None goes on with one that was never suspended, but that may have been dropped.
+func (w *writer) seal(ctx context.Context, seal Sealer) error {
+	if w.resumed {
+		return seal.Seal(ctx, w.full, cmp.Or(w.marks, w.upload), w.mark)
+	}
+	_, err := w.s.Store.FirstPart(ctx, w.full, w.upload)
+	return err
 }
 
 // complete makes the parts an object.
@@ -208,12 +210,15 @@ func etagOf(parts []Part) string {
 	return fmt.Sprintf("%s-%d", hex.EncodeToString(h.Sum(nil)), len(parts))
 }
 
-// Cancel stops the parts under way, waits until they have, and drops the upload. The upload of a
+// Cancel stops the parts under way, or with LateParts lets them arrive, and drops the upload. The upload of a
 // stream that is outdated is left to the newer one, so after a Resume it looks first.
 func (w *writer) Cancel(ctx context.Context) error {
 	const op = "cancel"
 	if w.ended {
 		return nil
+	}
+	if w.s.LateParts {
+		_ = w.wait(ctx) // that they have failed does not matter
 	}
 	w.stop()
 	w.sending.Wait() // they end at once, since w.ctx has

@@ -53,7 +53,7 @@ type Store interface {
 }
 
 // Folder is a Store that can make one part of several, so that what Complete has to do
-// does not grow with the object.
+// does not grow with the object. Its Complete removes all parts that there are.
 type Folder interface {
 	// Fold makes one part of several that follow each other. The part has the number of the first. With keep these stay as they are, since
 	// another process may go on from a state that has them; else Fold removes them.
@@ -107,6 +107,10 @@ type Streams struct {
 
 	// Most is the highest number that a part can have; 0 is S3's 10,000.
 	Most int
+
+	// LateParts is for stores that take a part after Abort, where it would stay. Cancel waits for those under way, unless the Writer's context
+	// has ended.
+	LateParts bool
 
 	// AllParts is for stores that complete an upload only with all parts that it has. Marks then have an upload of their own, and
 	// numbers of parts no gaps. A stream whose last process died after it had sent more parts than this one will
