@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"cloud.google.com/go/auth"
 	"cloud.google.com/go/storage"
 
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
@@ -44,10 +45,11 @@ func (d *Driver) explain(err error) error {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
+	var token *auth.Error
 	reason := reasonOf(err)
 	switch status := statusOf(err); {
-	case strings.Contains(err.Error(), "could not find default credentials"):
-		return fmt.Errorf("credentials_file: none is set and the machine has no application default credentials: %w", err)
+	case errors.As(err, &token):
+		return fmt.Errorf("credentials_file: %s gets no token; its key may be deleted, or its account disabled: %w", d.identity.text, err)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("bucket: there is no bucket %q at %s; make it, in the location that the registry runs in: %w", d.c.Bucket, d.host(), err)
 	case status == http.StatusUnauthorized:
