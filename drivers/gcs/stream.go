@@ -21,7 +21,7 @@ import (
 
 // A stream that does not fit into one part lies in a folder of its own, below one that no key can be in:
 //
-//	~streams/ID/mark             a few bytes: the stream is there; its generation says which state is the newest
+//	~streams/ID/mark             empty: the stream is there; its generation says which state is the newest, its metadata the key
 //	~streams/ID/00002-RANDOM     a part
 //
 // Parts go up in parallel. Each has a name that no other process can give, so a rival that goes on from the same
@@ -277,7 +277,9 @@ func (s store) Abort(ctx context.Context, _, upload string) error {
 	if err := query.SetAttrSelection([]string{"Name"}); err != nil {
 		return err
 	}
-	for { // until nothing is there: what a request that was given up has sent may still arrive
+	// Again after something was there: what a request that was given up has sent may still arrive. But not for as long as a rival goes on: all
+	// parts that there can be are ten rounds.
+	for range 20 {
 		all, _, err := s.d.objects(ctx, query, "")
 		if err != nil || len(all) == 0 {
 			return err
@@ -290,6 +292,7 @@ func (s store) Abort(ctx context.Context, _, upload string) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // ETag is one GET of the metadata.
