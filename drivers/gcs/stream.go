@@ -145,12 +145,12 @@ func first(upload string) string {
 }
 
 // Seal looks once more, with one GET, since sending the last part may have taken long. What happens between this and compose, compose finds out.
-func (s store) Seal(ctx context.Context, full, upload, mark string) error {
-	now, err := s.FirstPart(ctx, full, upload)
+func (s store) Seal(ctx context.Context, full, upload, mark string) (now string, err error) {
+	now, err = s.FirstPart(ctx, full, upload)
 	if err == nil && now != mark {
 		err = fmt.Errorf("%w: it was resumed and suspended again", errNoUpload)
 	}
-	return err
+	return now, err
 }
 
 // Complete composes the parts, which is one POST for up to 32 of them, and removes what is left of the stream: one DELETE of the mark and one

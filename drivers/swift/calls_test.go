@@ -186,9 +186,7 @@ func TestTempURL(t *testing.T) {
 	for _, digest := range []string{"sha256", "sha512", "sha1"} {
 		d, _ := proxied(t, func(c *Config) { c.TempURLKey, c.TempURLDigest = "k1", digest })
 		ctx := t.Context()
-		if _, err := d.run(ctx, request{method: http.MethodPost, header: map[string]string{"X-Container-Meta-Temp-URL-Key": "k1"}}); err != nil {
-			t.Fatal(err)
-		}
+		setKey(t, d)
 		body := bytes.Repeat([]byte("0123456789"), parts.MinPart/5)
 		write(t, d, "large/o", body)
 		signed, err := drivers.ExtrasOf(d).Signer.SignURL(ctx, "large/o", time.Minute)

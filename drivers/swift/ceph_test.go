@@ -3,6 +3,7 @@
 package swift
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/longshore-registry/longshore/internal/cephtest"
@@ -14,5 +15,11 @@ func TestCeph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conform(t, short, on(authURL, user, password))
+	c := on(authURL, user, password)
+	c.TempURLKey, c.TempURLDigest = "k1", "sha1" // it knows no other digest
+	// Nor has a container a key.
+	if _, err := open(t, c).run(t.Context(), request{method: http.MethodPost, account: true, header: map[string]string{"X-Account-Meta-Temp-URL-Key": "k1"}}); err != nil {
+		t.Fatal(err)
+	}
+	conform(t, short, c)
 }

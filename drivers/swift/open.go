@@ -1,6 +1,7 @@
 package swift
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -9,26 +10,39 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/ncw/swift/v2"
 
+	"github.com/longshore-registry/longshore/drivers/internal/parts"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
 
 // info is what the driver has to know of the cluster's abilities.
 type info struct {
 	dynamic bool // large objects are dynamic ones
-	most    int  // segments of a static large object; 0: Swift's own limit
+	unsure  bool // nobody says that there are static ones
+	most    int  // segments of one manifest of a static large object
+	nested  bool // a manifest can name others
 	bulk    int  // objects that one request removes; 0: it has no such requests
 }
 
-// segments is the highest number that a part can have.
+const (
+	usualMost = 1000 // segments of a manifest, and objects of a bulk request, where the cluster does not say
+	// usualInner is how many manifests are in one. Of ten full ones Swift can't remove the segments (get_segments_to_delete_iter in its slo.py).
+	usualInner = 9
+)
+
+// segments is the highest number that a part can have. Dynamic large objects can have any number.
 func (i info) segments() int {
-	if i.most > 0 {
-		return i.most
+	switch {
+	case i.dynamic:
+		return parts.MaxNumber
+	case i.nested:
+		return min(i.most*min(i.most, usualInner), parts.MaxNumber)
 	}
-	return 1000
+	return i.most
 }
 
 // check gets a token, asks the cluster what it can do, and looks for the container. The error begins with
@@ -58,24 +72,34 @@ func (d *Driver) check(ctx context.Context) error {
 	return d.explain(err)
 }
 
-// ask reads /info, which needs no token. A store that has none, as Ceph's, is taken to have what Swift itself has, but
-// bulk requests. https://docs.openstack.org/api-ref/object-store/#list-activated-capabilities
+// said is what the driver reads of a cluster's /info:
+// https://docs.openstack.org/api-ref/object-store/#list-activated-capabilities
+type said struct {
+	Swift struct {
+		Largest int64 `json:"max_file_size"`
+	} `json:"swift"`
+	Bulk *struct {
+		Most int `json:"max_deletes_per_request"`
+	} `json:"bulk_delete"`
+	SLO *struct {
+		Most     int    `json:"max_manifest_segments"`
+		Smallest *int64 `json:"min_segment_size"` // Ceph, which takes no manifest in a manifest, does not say it
+	} `json:"slo"`
+	DLO *struct{} `json:"dlo"`
+}
+
+// ask reads /info, which needs no token. A cluster that shows none is taken to have static large objects; should that be wrong, it refuses them
+// (see putManifest).
 func (d *Driver) ask(ctx context.Context, account string) error {
-	d.info.dynamic = d.c.LargeObjects == "dlo"
+	d.info = info{dynamic: d.c.LargeObjects == "dlo", most: usualMost}
 	u, err := url.Parse(account)
 	if err != nil {
 		return fmt.Errorf("storage_url: %w", err)
 	}
-	u.Path = "/info"
-	var said struct {
-		Bulk *struct {
-			Most int `json:"max_deletes_per_request"`
-		} `json:"bulk_delete"`
-		SLO *struct {
-			Most int `json:"max_manifest_segments"`
-		} `json:"slo"`
-		DLO *struct{} `json:"dlo"`
-	}
+	// …/v1/AUTH_account has it at …/info, and Ceph's …/swift/v1 at …/swift/info.
+	u.Path, _, _ = strings.Cut(u.Path, "/v1")
+	u.Path += "/info"
+	var all said
 	known := false
 	_, err = wire.Try(ctx, d.c.Attempts, transient, func() error {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -90,21 +114,34 @@ func (d *Driver) ask(ctx context.Context, account string) error {
 		if answer.StatusCode >= 500 {
 			return &refusal{status: answer.StatusCode, what: "GET /info", header: answer.Header}
 		}
-		known = answer.StatusCode == http.StatusOK && json.NewDecoder(answer.Body).Decode(&said) == nil
+		all = said{}
+		known = answer.StatusCode == http.StatusOK && json.NewDecoder(answer.Body).Decode(&all) == nil
 		return nil
 	})
 	if err != nil || !known {
+		d.info.unsure = d.c.LargeObjects == "auto"
 		return err
 	}
-	if said.Bulk != nil {
-		d.info.bulk = max(said.Bulk.Most, 1)
+	return d.learn(all)
+}
+
+// learn keeps what the cluster can do. The error is about a setting that it can't do.
+func (d *Driver) learn(all said) error {
+	if all.Bulk != nil {
+		d.info.bulk = cmp.Or(all.Bulk.Most, usualMost)
+	}
+	if most := all.Swift.Largest; most > 0 && d.c.PartSize > most {
+		return fmt.Errorf("part_size: the cluster takes objects of at most %d bytes", most)
 	}
 	switch {
-	case said.SLO != nil:
-		d.info.most = said.SLO.Most
+	case all.SLO != nil:
+		d.info.most, d.info.nested = cmp.Or(all.SLO.Most, usualMost), all.SLO.Smallest != nil
+		if !d.info.dynamic && d.info.nested && *all.SLO.Smallest > parts.MinPart {
+			return fmt.Errorf("large_objects: the cluster wants segments of at least %d bytes, which is more than the driver can do; set it to dlo", *all.SLO.Smallest)
+		}
 	case d.c.LargeObjects == "slo":
 		return errors.New("large_objects: the cluster has no static large objects; leave it at auto")
-	case said.DLO != nil:
+	case all.DLO != nil:
 		d.info.dynamic = true
 	case d.c.LargeObjects == "auto":
 		return errors.New("large_objects: the cluster has neither static nor dynamic large objects, so it can hold no blob that is larger than part_size")
@@ -124,7 +161,7 @@ func (d *Driver) explain(err error) error {
 		where, field = d.session.account, "storage_url"
 	}
 	switch status := statusOf(err); {
-	case strings.HasPrefix(err.Error(), "large_objects: ") || strings.HasPrefix(err.Error(), "storage_url: "):
+	case regexp.MustCompile("^(large_objects|part_size|storage_url): ").MatchString(err.Error()):
 		return err
 	case errors.Is(err, swift.AuthorizationFailed), status == http.StatusUnauthorized:
 		return fmt.Errorf("password: %s does not take the credentials of %s: %w", where, d.Identity(), err)

@@ -151,7 +151,8 @@ func (d *Driver) removeLarge(ctx context.Context, full string) (done bool, err e
 	return false, nil
 }
 
-// removeMany removes objects in one request: https://docs.openstack.org/swift/latest/middleware.html#bulk-delete
+// removeMany removes objects in one request to the account, for which rights to the container are enough; Ceph takes one to the
+// container for something else: https://docs.openstack.org/swift/latest/middleware.html#bulk-delete
 func (d *Driver) removeMany(ctx context.Context, batch []string) map[string]error {
 	left := make(map[string]error)
 	var body strings.Builder
@@ -159,7 +160,7 @@ func (d *Driver) removeMany(ctx context.Context, batch []string) map[string]erro
 		fmt.Fprintf(&body, "%s/%s\n", url.PathEscape(d.c.Container), full)
 	}
 	failed, err := d.bulk(ctx, request{
-		method: http.MethodPost, query: url.Values{"bulk-delete": {""}}, header: map[string]string{"Content-Type": "text/plain"}, body: []byte(body.String()),
+		method: http.MethodPost, account: true, query: url.Values{"bulk-delete": {""}}, header: map[string]string{"Content-Type": "text/plain"}, body: []byte(body.String()),
 	})
 	for _, f := range failed {
 		full := strings.TrimPrefix(strings.TrimPrefix(f.name, "/"), d.c.Container+"/")

@@ -18,11 +18,12 @@ import (
 
 // request is one to the object store.
 type request struct {
-	method string
-	object string // name in the container; "" for the container itself
-	query  url.Values
-	header map[string]string
-	body   []byte
+	method  string
+	account bool   // it is about the account, not the container
+	object  string // name in the container; "" for the container itself
+	query   url.Values
+	header  map[string]string
+	body    []byte
 }
 
 // refusal is an answer that is no success.
@@ -69,9 +70,14 @@ func (d *Driver) run(ctx context.Context, r request) (http.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10)) // so that the connection can be used again
-	_ = answer.Body.Close()
+	drain(answer)
 	return answer.Header, nil
+}
+
+// drain ends an answer whose body does not matter, so that its connection can be used again.
+func drain(answer *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10))
+	_ = answer.Body.Close()
 }
 
 // send sends r once, or twice with a new token.
@@ -93,7 +99,10 @@ func (d *Driver) send(ctx context.Context, r request) (*http.Response, error) {
 }
 
 func (d *Driver) sendOnce(ctx context.Context, r request, account, token string) (*http.Response, error) {
-	address := account + "/" + url.PathEscape(d.c.Container)
+	address := account
+	if !r.account {
+		address += "/" + url.PathEscape(d.c.Container)
+	}
 	if r.object != "" {
 		address += "/" + r.object // keys need no escapes
 	}
@@ -123,7 +132,7 @@ func (d *Driver) sendOnce(ctx context.Context, r request, account, token string)
 	if answer.StatusCode >= 200 && answer.StatusCode < 300 {
 		return answer, nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, 512)) // what could be read of it
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, 2048)) // what could be read of it
 	_ = answer.Body.Close()
 	return nil, &refusal{status: answer.StatusCode, what: string(bytes.TrimSpace(text)), header: answer.Header}
 }
@@ -136,8 +145,11 @@ func (d *Driver) newest() map[string]string {
 	return map[string]string{"X-Newest": "true"}
 }
 
-// errNoUpload is in the error of a request about a stream that is not there.
-var errNoUpload = errors.New("the upload is gone")
+// errNoUpload is in the error of a request about a stream that is not there, errSealed in one that another process has shut out.
+var (
+	errNoUpload = errors.New("the upload is gone")
+	errSealed   = fmt.Errorf("%w: another process commits or cancels it", errNoUpload)
+)
 
 // statusOf is the status that was answered with; 0: none was.
 func statusOf(err error) int {
@@ -179,9 +191,13 @@ func kindOf(err error) error {
 // transient reports whether the same request may succeed later. 498 is the rate limit of older clusters, 409 a write with an older time than
 // the one before, as two proxies with different clocks make it.
 func transient(err error) bool {
+	var refused *refusal
 	status := statusOf(err)
 	if status == 0 {
 		return !wire.Permanent(err)
+	}
+	if status == http.StatusRequestEntityTooLarge && errors.As(err, &refused) && refused.header.Get("Retry-After") != "" {
+		return true // a rate limit, and no quota: as OpenStack's services said it before there was 429
 	}
 	return slices.Contains([]int{http.StatusRequestTimeout, http.StatusConflict, 498, 499, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, status)

@@ -80,7 +80,7 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 		sum = parts.SumNone
 	}
 	d.streams = parts.Streams{
-		Store: store{d}, Driver: name, Bucket: c.Container, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: sum, Most: d.info.segments(),
+		Store: store{d}, Driver: name, Bucket: c.Container, Pool: parts.NewPool(c.Memory), PartSize: c.PartSize, Sum: sum, Most: d.info.segments(), LateParts: true,
 	}
 	return d, nil
 }

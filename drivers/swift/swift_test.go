@@ -84,6 +84,14 @@ func callOf(r *http.Request) string {
 	return r.Method
 }
 
+// setKey gives the container the key of d's URLs.
+func setKey(t testing.TB, d *Driver) {
+	t.Helper()
+	if _, err := d.run(t.Context(), request{method: http.MethodPost, header: map[string]string{"X-Container-Meta-Temp-URL-Key": string(d.c.TempURLKey)}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // short is for a run beside a full one: the rest is the same.
 var short = conformance.Config{ListKeys: 1100, Repeat: 2}
 
@@ -136,7 +144,11 @@ func conform(t *testing.T, suite conformance.Config, base Config) {
 	suite.Open = func(t testing.TB) drivers.Driver {
 		c := base
 		c.Container = fmt.Sprintf("test-swift-%d", containers.Add(1))
-		return reopen(t, c)
+		d := reopen(t, c)
+		if c.TempURLKey != "" {
+			setKey(t, d.(*Driver))
+		}
+		return d
 	}
 	suite.Reopen = func(t testing.TB, d drivers.Driver) drivers.Driver { return reopen(t, direct[d]) }
 	suite.Where = func(t testing.TB, d drivers.Driver) string {

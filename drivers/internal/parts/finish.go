@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -148,11 +149,33 @@ func (w *writer) commit(ctx context.Context) error {
 
 // seal makes sure that no other commits the stream. None goes on with one that was never suspended, but that may have been dropped.
 func (w *writer) seal(ctx context.Context, seal Sealer) error {
-	if w.resumed {
-		return seal.Seal(ctx, w.full, cmp.Or(w.marks, w.upload), w.mark)
+	if !w.resumed {
+		_, err := w.s.Store.FirstPart(ctx, w.full, w.upload)
+		return err
 	}
-	_, err := w.s.Store.FirstPart(ctx, w.full, w.upload)
+	now, err := seal.Seal(ctx, w.full, cmp.Or(w.marks, w.upload), w.mark)
+	if err == nil {
+		w.mark = now
+	}
 	return err
+}
+
+// own makes sure that a stream that was resumed is this Writer's to drop.
+func (w *writer) own(ctx context.Context) error {
+	if seal, ok := w.s.Store.(Sealer); ok {
+		return w.seal(ctx, seal)
+	}
+	return w.check(ctx)
+}
+
+// forget removes parts that Abort may not find.
+func (w *writer) forget(ctx context.Context, list []Part) error {
+	f, ok := w.s.Store.(Forgetter)
+	list = slices.DeleteFunc(slices.Clone(list), func(p Part) bool { return p.ETag == "" })
+	if !ok || len(list) == 0 {
+		return nil
+	}
+	return f.Forget(ctx, w.full, w.upload, list)
 }
 
 // complete makes the parts an object.
@@ -223,17 +246,22 @@ func (w *writer) Cancel(ctx context.Context) error {
 	w.stop()
 	w.sending.Wait() // they end at once, since w.ctx has
 	w.end()
-	if w.upload == "" || w.outdated {
+	if w.upload == "" {
 		return ctx.Err()
 	}
-	if w.resumed {
-		err := w.s.Store.Fail(ctx, op, w.key, w.check(ctx))
-		if errors.Is(err, drivers.ErrPrecondition) {
-			return nil
-		}
-		if err != nil {
+	if w.resumed && !w.outdated {
+		err := w.s.Store.Fail(ctx, op, w.key, w.own(ctx))
+		w.outdated = errors.Is(err, drivers.ErrPrecondition)
+		if err != nil && !w.outdated {
 			return err
 		}
+	}
+	if w.outdated {
+		_ = w.forget(ctx, slices.DeleteFunc(slices.Clone(w.parts), func(p Part) bool { return p.Number < w.since })) // as well as can be: nobody has them in a state
+		return ctx.Err()
+	}
+	if err := w.forget(ctx, w.parts); err != nil {
+		return w.s.Store.Fail(ctx, op, w.key, err)
 	}
 	for _, upload := range []string{w.upload, w.marks} {
 		if upload == "" {

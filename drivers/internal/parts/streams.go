@@ -75,8 +75,15 @@ const foldAt = 32
 // Sealer is a Store in which one of several Writers that were resumed from one state can shut the others out.
 type Sealer interface {
 	// Seal is asked right before Complete, when all parts are there. It returns an error of the kind ErrPrecondition if the mark is not this one
-	// any more. Of several Writers that ask with one mark, Seal and Complete together let one through.
-	Seal(ctx context.Context, full, upload, mark string) error
+	// any more. Of several Writers that ask with one mark, Seal and Complete together let one through. The mark that is there now is returned: who asks
+	// with that one is the same Writer again. It is asked before Abort too.
+	Seal(ctx context.Context, full, upload, mark string) (now string, err error)
+}
+
+// Forgetter is a Store whose Abort may not find all parts.
+type Forgetter interface {
+	// Forget removes these parts.
+	Forget(ctx context.Context, full, upload string, parts []Part) error
 }
 
 // Marker is a Store that replaces a mark only if it is the one that is there.

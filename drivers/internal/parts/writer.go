@@ -21,8 +21,8 @@ import (
 // all the memory for buffers is sent alone.
 func (s *Streams) Writer(ctx context.Context, key, full string, size int64) (drivers.Writer, error) {
 	const op = "writer"
-	if size > MaxObject {
-		return nil, s.invalid(op, key, "%d bytes are more than 5 TiB", size)
+	if most := min(MaxObject, MaxPart*int64(s.most()-MarkNumber)); size > most {
+		return nil, s.invalid(op, key, "%d bytes are more than an object can have here, which is %d", size, most)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -41,14 +41,14 @@ var errEnded = errors.New("the writer has ended")
 func (s *Streams) evenPart(size int64) int64 {
 	const mib = 1 << 20
 	if needed := size / int64(s.most()-s.most()/10); needed >= s.PartSize {
-		return (needed/mib + 1) * mib
+		return min((needed/mib+1)*mib, MaxPart)
 	}
 	return s.PartSize
 }
 
 // grownPart is the size of a part of an object of unknown size.
 func (s *Streams) grownPart(base int64, number int) int64 {
-	return min(base<<((number-1)/(s.most()/10)), MaxPart)
+	return min(base<<((number-1)/max(s.most()/10, 1)), MaxPart)
 }
 
 // Resume is part of drivers.Driver. It makes no request: whether the state is the newest one is asked before the first

@@ -1,6 +1,11 @@
 package parts
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
 
 func TestPartsHoldTheLargestObject(t *testing.T) {
 	for _, base := range []int64{MinPart, 8 << 20, 100 << 20, MaxPart} {
@@ -28,7 +33,7 @@ func TestPartsHoldTheLargestObject(t *testing.T) {
 	}
 }
 
-// Swift's static large objects have 1,000 segments.
+// A static large object of Ceph has 1,000 segments.
 func TestFewNumbers(t *testing.T) {
 	s := &Streams{PartSize: 8 << 20, Most: 1000}
 	var total int64
@@ -38,7 +43,13 @@ func TestFewNumbers(t *testing.T) {
 	if total < 1<<39 {
 		t.Errorf("without a known size an object holds %d bytes, want 512 GiB", total)
 	}
-	if part := s.evenPart(MaxObject); part > MaxPart+MaxPart/5 || (MaxObject+part-1)/part > int64(s.Most) {
-		t.Errorf("5 TiB are parts of %d bytes", part)
+	const largest = 999 * MaxPart
+	if part := s.evenPart(largest); part != MaxPart {
+		t.Errorf("%d bytes are parts of %d", int64(largest), part)
+	}
+	for _, size := range []int64{largest + 1, MaxObject} {
+		if _, err := s.Writer(t.Context(), "a", "a", size); !errors.Is(err, drivers.ErrInvalid) {
+			t.Errorf("a Writer of %d bytes: %v, want ErrInvalid", size, err)
+		}
 	}
 }
