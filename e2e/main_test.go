@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 }
 
 func prepareAndRun(m *testing.M) (code int, err error) {
+	if err := os.Setenv("LONGSHORE_TOOLS", toolsDir()); err != nil { // for the packages that start servers
+		return 0, err
+	}
 	dir, err := os.MkdirTemp("", "longshore-e2e-")
 	if err != nil {
 		return 0, err

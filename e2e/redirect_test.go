@@ -17,7 +17,6 @@ import (
 
 // TestRedirectsByNetwork sends clients of one network to the store's public endpoint, and serves all others.
 func TestRedirectsByNetwork(t *testing.T) {
-	t.Setenv("LONGSHORE_TOOLS", toolsDir())
 	m := miniotest.Start(t)
 	for _, driver := range []string{"s3", "minio"} {
 		t.Run(driver, func(t *testing.T) {

@@ -24,31 +24,28 @@ func stores() []backend {
 		{"s3-minio", func(t *testing.T) []string {
 			m := miniotest.Start(t)
 			versionOf(t, "minio")
-			return s3Backend(m.URL, m.User, m.Password)
+			return s3Env("S3", m.URL, m.User, m.Password)
 		}},
 		{"s3-versitygw", func(t *testing.T) []string {
 			v := versitygwtest.Start(t)
 			versionOf(t, "versitygw")
-			return s3Backend(v.URL, v.AccessKey, v.SecretKey)
+			return s3Env("S3", v.URL, v.AccessKey, v.SecretKey)
 		}},
 		{"s3-ceph", func(t *testing.T) []string {
 			c := cephtest.Start(t)
 			versionOf(t, "radosgw")
-			return append(s3Backend(c.URL, c.AccessKey, c.SecretKey), "LONGSHORE_STORAGE_S3_ALL_PARTS=true", "LONGSHORE_STORAGE_S3_IF_MATCH=off")
+			return append(s3Env("S3", c.URL, c.AccessKey, c.SecretKey), "LONGSHORE_STORAGE_S3_ALL_PARTS=true", "LONGSHORE_STORAGE_S3_IF_MATCH=off")
 		}},
 		{"gcs", func(t *testing.T) []string {
 			g := gcstest.Start(t)
 			versionOf(t, "fake-gcs-server")
 			g.Bucket(t, "images")
-			return []string{"LONGSHORE_STORAGE_GCS_ENDPOINT=" + g.URL, "LONGSHORE_STORAGE_GCS_BUCKET=images", "LONGSHORE_STORAGE_GCS_ANONYMOUS=true"}
+			return gcsEnv(g.URL)
 		}},
 		{"swift", func(t *testing.T) []string {
 			s := swifttest.Start(t)
 			versionOf(t, "swift-proxy")
-			return []string{
-				"LONGSHORE_STORAGE_SWIFT_AUTH_URL=" + s.AuthURL, "LONGSHORE_STORAGE_SWIFT_USERNAME=" + s.User, "LONGSHORE_STORAGE_SWIFT_PASSWORD=" + s.Password,
-				"LONGSHORE_STORAGE_SWIFT_CONTAINER=images", "LONGSHORE_STORAGE_SWIFT_CREATE_CONTAINER=true",
-			}
+			return swiftEnv(s)
 		}},
 		{"plugin-memory", func(t *testing.T) []string {
 			return []string{"LONGSHORE_STORAGE_PLUGIN_COMMAND=" + buildPlugin(t) + ",memory"}
@@ -59,10 +56,23 @@ func stores() []backend {
 	}...)
 }
 
-func s3Backend(url, access, secret string) []string {
+// s3Env is for the drivers S3 and MINIO, which makes the bucket.
+func s3Env(driver, url, access, secret string) []string {
+	storage := "LONGSHORE_STORAGE_" + driver + "_"
 	return []string{
-		"LONGSHORE_STORAGE_S3_ENDPOINT=" + url, "LONGSHORE_STORAGE_S3_BUCKET=images", "LONGSHORE_STORAGE_S3_CREATE_BUCKET=true",
-		"LONGSHORE_STORAGE_S3_ACCESS_KEY=" + access, "LONGSHORE_STORAGE_S3_SECRET_KEY=" + secret,
+		storage + "ENDPOINT=" + url, storage + "BUCKET=images", storage + "CREATE_BUCKET=true",
+		storage + "ACCESS_KEY=" + access, storage + "SECRET_KEY=" + secret,
+	}
+}
+
+func gcsEnv(url string) []string {
+	return []string{"LONGSHORE_STORAGE_GCS_ENDPOINT=" + url, "LONGSHORE_STORAGE_GCS_BUCKET=images", "LONGSHORE_STORAGE_GCS_ANONYMOUS=true"}
+}
+
+func swiftEnv(s *swifttest.Server) []string {
+	return []string{
+		"LONGSHORE_STORAGE_SWIFT_AUTH_URL=" + s.AuthURL, "LONGSHORE_STORAGE_SWIFT_USERNAME=" + s.User, "LONGSHORE_STORAGE_SWIFT_PASSWORD=" + s.Password,
+		"LONGSHORE_STORAGE_SWIFT_CONTAINER=images", "LONGSHORE_STORAGE_SWIFT_CREATE_CONTAINER=true",
 	}
 }
 
@@ -90,10 +100,12 @@ func versionOf(t *testing.T, program string) {
 	t.Attr("server", strings.TrimSpace(string(out)))
 }
 
-// onEachStore runs a test on every store.
+// onEachStore runs a test on every store, on a few of them at once.
 func onEachStore(t *testing.T, test func(t *testing.T, env []string)) {
-	t.Setenv("LONGSHORE_TOOLS", toolsDir())
 	for _, b := range stores() {
-		t.Run(b.name, func(t *testing.T) { test(t, b.setup(t)) })
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, b.setup(t))
+		})
 	}
 }
