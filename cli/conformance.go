@@ -2,17 +2,13 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"regexp"
 	"slices"
-	"strings"
-	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,14 +23,22 @@ import (
 // conformanceFlags are those of longshore conformance.
 type conformanceFlags struct {
 	run        string
-	listKeys   int
 	quick      bool
+	listKeys   int
 	oneProcess bool
+	racyCommit bool
+	maxKey     int
+	timeout    time.Duration
 	requests   int
 	size       string
+	streams    int
 	html       string
 	junit      string
 	second     bool
+
+	// What validate makes of them.
+	choose *regexp.Regexp
+	bytes  int64
 }
 
 func (p program) conformanceCommand() *cobra.Command {
@@ -42,8 +46,9 @@ func (p program) conformanceCommand() *cobra.Command {
 		Use:   "conformance [config.yml]",
 		Short: "Prove that a store does what a registry needs, and measure it",
 		Long: `Run the suite that every storage driver has to pass against your own store, find out which optional abilities
-it has, and measure it. All objects are made in a folder of their own, which is removed at the end; nothing
-else in the store is read or touched.
+it has, and measure it. All objects are made in a folder of their own, which is named at the beginning and removed
+at the end; nothing else in the store is written or removed. Ctrl-C stops it and removes the folder, too; a second
+one ends the program at once.
 
 The exit code is 1 if a case failed or something was left in the store.`,
 		Args:              cobra.MaximumNArgs(1),
@@ -51,367 +56,193 @@ The exit code is 1 if a case failed or something was left in the store.`,
 	}
 	var f conformanceFlags
 	output := addFormat(c, "table", "json")
-	c.Flags().StringVar(&f.run, "run", "", "only the cases whose name this regular expression matches; nothing is measured then")
+	c.Flags().StringVar(&f.run, "run", "", "only the cases whose name this regular expression matches; nothing else is found out then")
 	c.Flags().BoolVar(&f.quick, "quick", false, "shorter races and listings, nothing is measured")
 	c.Flags().IntVar(&f.listKeys, "list-keys", 3000, "how many objects the cases on listings make")
 	c.Flags().BoolVar(&f.oneProcess, "one-process", false, "leave out the cases that start this program a second time")
+	c.Flags().BoolVar(&f.racyCommit, "racy-commit", false, "the store may confirm two commits of one upload at the same moment and keep one")
+	c.Flags().IntVar(&f.maxKey, "max-key", drivers.MaxKey, "the longest key in bytes that the store takes below the configured prefix")
+	c.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long a case may take")
 	c.Flags().IntVar(&f.requests, "requests", 100, "how many small requests of each kind are measured")
 	c.Flags().StringVar(&f.size, "size", "64MiB", "the size of the large objects that are measured")
+	c.Flags().IntVar(&f.streams, "streams", 4, "how many large objects at once are measured, after one alone")
 	c.Flags().StringVar(&f.html, "html", "", "write a report for people to this file")
 	c.Flags().StringVar(&f.junit, "junit", "", "write a report as JUnit's XML to this file")
 	c.Flags().BoolVar(&f.second, "second-process", false, "")
 	_ = c.Flags().MarkHidden("second-process") // the flag is there
 	c.RunE = func(c *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(c.Context(), endings()...)
 		defer stop()
+		context.AfterFunc(ctx, stop)   // a second signal ends the program
+		signal.Ignore(syscall.SIGPIPE) // a reader of the output that goes away, as head does, would end it too
+		defer signal.Reset(syscall.SIGPIPE)
+		if err := f.validate(c.Flags().Changed("list-keys")); err != nil {
+			return usageError{err}
+		}
 		l, err := p.load(args)
 		if err != nil {
 			return err
 		}
 		if f.second {
-			return conformance.Second(ctx, func(ctx context.Context, folder string) (drivers.Driver, error) {
-				d, err := l.driver.open(ctx)
-				if err != nil {
-					return nil, err
-				}
-				return prefix.New(d, folder)
-			})
+			return secondProcess(ctx, l)
 		}
 		return p.conformance(ctx, l, f, output.value == "json")
 	}
 	return c
 }
 
+// endings are signals after which the folder is removed. SIGHUP is for a terminal that was closed, unless nohup was to outlive it.
+func endings() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
 // leastKeys is more than fits on one page of any store.
 const leastKeys = 1100
 
-// trial is one run of the suite.
-type trial struct {
-	l      loaded
-	base   drivers.Driver // on the whole store
-	folder string         // of this run
-	shared bool           // other handles and processes see the same store
+// validate completes the flags. An error names the flag.
+func (f *conformanceFlags) validate(listKeysGiven bool) (err error) {
+	if f.choose, err = regexp.Compile(f.run); err != nil {
+		return fmt.Errorf("--run: %w", err)
+	}
+	if f.quick && !listKeysGiven {
+		f.listKeys = leastKeys
+	}
+	size, err := config.ParseSize(f.size)
+	f.bytes = int64(size)
+	switch {
+	case !slices.ContainsFunc(conformance.Names(), f.choose.MatchString):
+		return fmt.Errorf("--run: no case is called like %q", f.run)
+	case err != nil:
+		return fmt.Errorf("--size: %w", err)
+	case f.bytes == 0:
+		return errors.New("--size: at least one byte")
+	case f.listKeys < leastKeys:
+		return fmt.Errorf("--list-keys: with fewer than %d objects a listing is one page", leastKeys)
+	case f.maxKey < leastMaxKey || f.maxKey > drivers.MaxKey:
+		return fmt.Errorf("--max-key: from %d to %d bytes; a registry needs no fewer", leastMaxKey, drivers.MaxKey)
+	case f.timeout <= 0 || f.requests < 1 || f.streams < 1:
+		return errors.New("--timeout, --requests, --streams: more than nothing")
+	}
+	return nil
+}
 
-	mu      sync.Mutex
-	n       int
-	folders map[drivers.Driver]string
-	opened  []drivers.Driver
+// secondProcess is what this program does when the suite has started it.
+func secondProcess(ctx context.Context, l loaded) error {
+	return conformance.Second(ctx, func(ctx context.Context, folder string) (drivers.Driver, error) {
+		d, err := l.driver.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return prefix.New(d, folder)
+	})
 }
 
 func (p program) conformance(ctx context.Context, l loaded, f conformanceFlags, asJSON bool) error {
-	choose, err := regexp.Compile(f.run)
+	if err := f.writable(); err != nil {
+		return err
+	}
+	t, err := newTrial(ctx, l)
 	if err != nil {
-		return usageError{fmt.Errorf("--run: %w", err)}
+		return err
 	}
-	if f.listKeys < leastKeys {
-		return usageError{fmt.Errorf("--list-keys: with fewer than %d objects a listing is one page", leastKeys)}
+	defer closeDriver(t.base)
+	r := &report.Report{
+		Version: thisVersion().Version, Driver: l.driver.Name, Store: l.driver.place(), Began: time.Now(), Folder: t.folder, Notes: t.notes(f),
+		Results: []conformance.Result{},
 	}
-	size, err := config.ParseSize(f.size)
-	if err != nil {
-		return usageError{fmt.Errorf("--size: %w", err)}
-	}
-	base, err := l.driver.open(ctx)
-	if err != nil {
-		return adviceError{fmt.Errorf("the store cannot be opened: %w", l.placed(err)), fixFor(err, "run longshore check with the same configuration, which tests the store step by step")}
-	}
-	t := &trial{l: l, base: base, folder: "conformance/" + strings.ToLower(rand.Text()[:12]), folders: make(map[drivers.Driver]string)}
-	defer closeDriver(base)
-	if t.shared, err = t.isShared(ctx); err != nil {
-		return fmt.Errorf("trying the store: %w", err)
-	}
-	r := &report.Report{Version: thisVersion().Version, Driver: l.driver.Name, Store: l.driver.place(), Began: time.Now(), Folder: t.folder}
-	if i, ok := base.(interface{ Identity() string }); ok {
+	if i, ok := t.base.(interface{ Identity() string }); ok {
 		r.Identity = i.Identity()
 	}
-	progress := p.progressLine(asJSON)
-	progress.say("store: %s, %s; in the folder %s", r.Driver, r.Store, t.folder)
-	c := t.config(f, l.file)
-	conformance.Execute(ctx, c, conformance.Watch{Choose: choose.MatchString, End: func(n, _ int, one conformance.Result) {
-		r.Results = append(r.Results, one)
-		progress.result(n, one)
-		t.closeOpened()
-		if err := t.clear(ctx); err != nil { // it is tried again at the end
-			progress.say("clearing up after %s: %v", one.Name, err)
-		}
-	}})
-	var measured error
-	if ctx.Err() == nil && !f.quick && f.run == "" {
-		measured = t.measure(ctx, r, f.requests, int64(size), progress)
-	}
+	show := p.showProgress()
+	show.line("store: %s, %s; in the folder %s", r.Driver, r.Store, t.folder)
+	quiet := context.AfterFunc(ctx, func() { show.line("interrupted; the folder is being removed, a second time leaves it there") })
+	defer quiet()
+	conformance.Execute(ctx, t.config(ctx, f, l.file), conformance.Watch{
+		Choose: f.choose.MatchString, Limit: f.timeout, Begin: show.begin,
+		End: func(n, of int, one conformance.Result) {
+			r.Results = append(r.Results, one)
+			show.end(n, of, one)
+		},
+	})
+	measured := t.measure(ctx, r, f, show)
+	r.Interrupted = ctx.Err() != nil
+	show.doing("removing the folder")
+	cleared := t.removeAll(context.WithoutCancel(ctx), r)
 	r.Took = time.Since(r.Began)
-	cleared := t.clear(context.WithoutCancel(ctx))
-	r.Left = t.left(context.WithoutCancel(ctx))
-	progress.end()
+	show.clear()
 	if err := p.write(r, f, asJSON); err != nil {
 		return err
 	}
+	return conclude(r, measured, cleared)
+}
+
+// conclude is the error of the command, the worst one first.
+func conclude(r *report.Report, measured, cleared error) error {
 	_, failed, _ := r.Count()
 	switch {
-	case ctx.Err() != nil:
+	case len(r.Left) > 0:
+		return adviceError{fmt.Errorf("%s below %s could not be removed: %w", plural(len(r.Left), "object"), r.Folder, errors.Join(cleared, errLeft)), "remove the folder by hand"}
+	case cleared != nil:
+		return adviceError{fmt.Errorf("the folder %s could not be removed: %w", r.Folder, cleared), "remove it by hand, with longshore leftovers where uploads are left"}
+	case r.Interrupted:
 		return adviceError{errors.New("interrupted"), "what the suite had written is removed"}
-	case cleared != nil || len(r.Left) > 0:
-		return adviceError{fmt.Errorf("%d objects are left below %s: %w", len(r.Left), t.folder, cleared), "remove them by hand"}
-	case measured != nil:
-		return fmt.Errorf("measuring the store: %w", measured)
 	case failed > 0:
 		return adviceError{fmt.Errorf("%s failed", plural(failed, "case")), "the store or its driver does not do what the registry relies on; do not keep images there before that is understood"}
+	case measured != nil:
+		return fmt.Errorf("measuring the store: %w", measured)
 	}
 	return nil
+}
+
+// errLeft is why objects are left of whose removal nobody has heard that it failed.
+var errLeft = errors.New("they are there still")
+
+// files are those that are to be written, and what goes into them.
+func (f conformanceFlags) files(r *report.Report) map[string]func() ([]byte, error) {
+	all := map[string]func() ([]byte, error){f.html: r.HTML, f.junit: r.JUnit}
+	delete(all, "")
+	return all
+}
+
+// writable says early what would be lost at the end.
+func (f conformanceFlags) writable() error {
+	for name := range f.files(nil) {
+		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil {
+			return adviceError{fmt.Errorf("the report can't be written: %w", err), "give --html and --junit another path"}
+		}
+	}
+	return nil
+}
+
+// write writes the report where it is wanted.
+func (p program) write(r *report.Report, f conformanceFlags, asJSON bool) error {
+	var err error
+	if asJSON {
+		err = p.printJSON(r)
+	} else {
+		_, err = fmt.Fprint(p.stdout, r.Table())
+	}
+	for name, text := range f.files(r) {
+		content, textErr := text()
+		if textErr == nil {
+			textErr = os.WriteFile(name, content, 0o644)
+		}
+		err = errors.Join(err, textErr)
+	}
+	return err
 }
 
 // closeDriver closes d if it can be closed.
 func closeDriver(d drivers.Driver) {
 	if c, ok := d.(interface{ Close() }); ok {
 		c.Close()
-	}
-}
-
-// isShared finds out whether a second handle sees what the first has written.
-func (t *trial) isShared(ctx context.Context) (bool, error) {
-	key := t.folder + "/shared"
-	if err := t.base.Put(ctx, key, nil); err != nil {
-		return false, err
-	}
-	other, err := t.l.driver.open(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer closeDriver(other)
-	_, err = other.Stat(ctx, key)
-	if errors.Is(err, drivers.ErrNotFound) {
-		return false, nil
-	}
-	return true, err
-}
-
-// config is the suite's.
-func (t *trial) config(f conformanceFlags, file string) conformance.Config {
-	c := conformance.Config{
-		Open:     func(tb testing.TB) drivers.Driver { return t.open(tb, t.next()) },
-		ListKeys: f.listKeys, Second: []string{"conformance", "--second-process"},
-	}
-	if file != "" {
-		c.Second = append(c.Second, file)
-	}
-	if f.quick {
-		c.ListKeys, c.Repeat = leastKeys, 2
-	}
-	if t.shared {
-		c.Reopen = func(tb testing.TB, d drivers.Driver) drivers.Driver { return t.open(tb, t.folderOf(d)) }
-		if !f.oneProcess {
-			c.Where = func(_ testing.TB, d drivers.Driver) string { return t.folderOf(d) }
-		}
-	}
-	x := drivers.ExtrasOf(t.base)
-	c.Extras = conformance.Extras{Absent: x.Absent != nil, Match: x.Match != nil, Signer: x.Signer != nil, Files: x.Files != nil, Sweep: x.Sweep != nil}
-	c.MaxKey = t.longest() - len(t.folder) - len("/0000/")
-	return c
-}
-
-// longest is the length of the longest key that the driver takes, which its own prefix shortens. Nothing is asked of the store for a key that is too
-// long.
-func (t *trial) longest() int {
-	fits := func(n int) bool {
-		key := strings.Repeat("k/", n/2)[:n-n%2]
-		if n%2 == 1 {
-			key += "k"
-		} else {
-			key = key[:n-2] + "kk"
-		}
-		_, err := t.base.Stat(context.Background(), key)
-		return !errors.Is(err, drivers.ErrInvalid)
-	}
-	low, high := 256, drivers.MaxKey // the longest that fits is between them
-	for low < high {
-		middle := (low + high + 1) / 2
-		if fits(middle) {
-			low = middle
-		} else {
-			high = middle - 1
-		}
-	}
-	return low
-}
-
-// next is a folder that no other case has.
-func (t *trial) next() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n++
-	return fmt.Sprintf("%s/%04d", t.folder, t.n)
-}
-
-func (t *trial) folderOf(d drivers.Driver) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.folders[d]
-}
-
-// open opens the store again, or uses the one handle that there is, below a folder.
-func (t *trial) open(tb testing.TB, folder string) drivers.Driver {
-	tb.Helper()
-	d := t.base
-	if t.shared {
-		var err error
-		if d, err = t.l.driver.open(tb.Context()); err != nil {
-			tb.Fatal(err)
-		}
-		t.mu.Lock()
-		t.opened = append(t.opened, d)
-		t.mu.Unlock()
-	}
-	below, err := prefix.New(d, folder)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.folders[below] = folder
-	return below
-}
-
-// keptOpen is how many handles wait for a case that may still use them: the one with many keys is used by several.
-const keptOpen = 8
-
-// closeOpened closes handles of cases that are over.
-func (t *trial) closeOpened() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(t.opened) > keptOpen {
-		closeDriver(t.opened[0])
-		t.opened = t.opened[1:]
-	}
-}
-
-// clear removes all that cases have left, but the many keys for listings, which stay to the end.
-func (t *trial) clear(ctx context.Context) error {
-	if x := drivers.ExtrasOf(t.base); x.Sweep != nil {
-		for l, err := range x.Sweep.Leftovers(ctx) {
-			if err != nil {
-				return err
-			}
-			if strings.HasPrefix(l.Key, t.folder+"/") {
-				if err := x.Sweep.Drop(ctx, l); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return nil
-}
-
-// left removes the folder, and returns what could not be removed.
-func (t *trial) left(ctx context.Context) (left []string) {
-	for range 3 { // a listing may lag
-		var keys []string
-		for e, err := range t.base.List(ctx, t.folder+"/", "", "") {
-			if err != nil {
-				return append(keys, err.Error())
-			}
-			keys = append(keys, e.Key)
-		}
-		if len(keys) == 0 {
-			return nil
-		}
-		left = keys
-		for batch := range slices.Chunk(keys, 1000) {
-			if err := t.base.Delete(ctx, batch...); err != nil {
-				left = append(left, err.Error())
-			}
-		}
-	}
-	return left
-}
-
-// measure fills in what is not the suite's.
-func (t *trial) measure(ctx context.Context, r *report.Report, requests int, size int64, progress *progress) error {
-	folder := t.next()
-	d, err := prefix.New(t.base, folder)
-	if err != nil {
-		return err
-	}
-	other := d
-	if t.shared {
-		again, err := t.l.driver.open(ctx)
-		if err != nil {
-			return err
-		}
-		defer closeDriver(again)
-		if other, err = prefix.New(again, folder); err != nil {
-			return err
-		}
-	}
-	progress.doing("abilities of the store")
-	r.Abilities = report.Able(ctx, d, other)
-	if able, ok := t.base.(drivers.Able); ok { // the prefix hides it
-		r.Abilities = append(r.Abilities, able.Abilities(ctx, t.folder+"/")...)
-	}
-	r.Latencies, r.Speeds, err = report.Measure(ctx, d, requests, size, progress.doing)
-	return err
-}
-
-// write writes the report where it is wanted.
-func (p program) write(r *report.Report, f conformanceFlags, asJSON bool) error {
-	for file, text := range map[string]func() ([]byte, error){f.html: r.HTML, f.junit: r.JUnit} {
-		if file == "" {
-			continue
-		}
-		content, err := text()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, content, 0o644); err != nil {
-			return err
-		}
-	}
-	if asJSON {
-		return p.printJSON(r)
-	}
-	_, err := fmt.Fprint(p.stdout, r.Table())
-	return err
-}
-
-// progress tells on stderr how far it is: on a terminal one line that changes, elsewhere only what matters.
-type progress struct {
-	p        program
-	terminal bool
-	quiet    bool
-}
-
-func (p program) progressLine(quiet bool) *progress {
-	return &progress{p: p, terminal: isTerminal(p.stderr), quiet: quiet}
-}
-
-// say prints a line that stays.
-func (g *progress) say(format string, args ...any) {
-	if g.quiet {
-		return
-	}
-	g.end()
-	fmt.Fprintf(g.p.stderr, format+"\n", args...)
-}
-
-// doing is what happens now.
-func (g *progress) doing(what string) {
-	if g.terminal && !g.quiet {
-		fmt.Fprintf(g.p.stderr, "\r\x1b[K%.100s", what)
-	}
-}
-
-// result is told of each case.
-func (g *progress) result(n int, r conformance.Result) {
-	if r.Failed {
-		g.say("failed: %s", r.Name)
-	}
-	g.doing(fmt.Sprintf("%d cases, last: %s", n, r.Name))
-}
-
-// end clears the line that changes.
-func (g *progress) end() {
-	if g.terminal && !g.quiet {
-		fmt.Fprint(g.p.stderr, "\r\x1b[K")
 	}
 }

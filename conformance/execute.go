@@ -24,6 +24,14 @@ type Result struct {
 	Messages []string      `json:"messages,omitempty"`
 }
 
+// Names lists all cases, in the order in which they are run.
+func Names() (all []string) {
+	for _, test := range tests() {
+		all = append(all, test.name)
+	}
+	return all
+}
+
 // Interrupted is Result.NotRun of a case that the end of the context has stopped or kept from beginning.
 const Interrupted = "interrupted"
 
