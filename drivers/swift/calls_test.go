@@ -5,8 +5,10 @@ package swift
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -18,25 +20,26 @@ import (
 )
 
 // proxied opens a driver on a new container through a proxy of its own, with parts of the smallest size.
-func proxied(t *testing.T, change func(*Config)) (*Driver, *faultproxy.Proxy) {
+func proxied(t *testing.T, base Config) (*Driver, *faultproxy.Proxy) {
 	t.Helper()
-	c := at(t)
-	account, _, err := open(t, c).session.get(t.Context(), "")
+	base.Container, base.PartSize = fmt.Sprintf("test-swift-%d", containers.Add(1)), parts.MinPart
+	account, _, err := open(t, base).session.get(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := faultproxy.NewNamed(t, shared.Get(t).URL, callOf)
-	c.StorageURL, c.PartSize = strings.Replace(account, shared.Get(t).URL, p.URL, 1), parts.MinPart
-	if change != nil {
-		change(&c)
+	u, err := url.Parse(account)
+	if err != nil {
+		t.Fatal(err)
 	}
-	d := open(t, c)
+	p := faultproxy.NewNamed(t, "http://"+u.Host, callOf)
+	base.StorageURL = p.URL + u.Path
+	d := open(t, base)
 	p.Calls()
 	return d, p
 }
 
-// write streams body to key.
-func write(t *testing.T, d *Driver, key string, body []byte) {
+// begun is a Writer to key that has body.
+func begun(t *testing.T, d *Driver, key string, body []byte) drivers.Writer {
 	t.Helper()
 	w, err := d.Writer(t.Context(), key, -1)
 	if err != nil {
@@ -45,14 +48,81 @@ func write(t *testing.T, d *Driver, key string, body []byte) {
 	if _, err := w.Write(body); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Commit(t.Context()); err != nil {
+	return w
+}
+
+// write streams body to key.
+func write(t *testing.T, d *Driver, key string, body []byte) {
+	t.Helper()
+	if err := begun(t, d, key, body).Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// suspended is the state of a stream to key that has body.
+func suspended(t *testing.T, d *Driver, key string, body []byte) []byte {
+	t.Helper()
+	state, err := begun(t, d, key, body).Suspend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// resumed is a Writer that goes on from state with body.
+func resumed(t *testing.T, d *Driver, key string, state, body []byte) drivers.Writer {
+	t.Helper()
+	w, err := d.Resume(t.Context(), key, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// holds fails t unless the object is body, whole and in some ranges.
+func holds(t *testing.T, d *Driver, key string, body []byte) {
+	t.Helper()
+	size := int64(len(body))
+	for _, span := range [][2]int64{{0, -1}, {size / 2, 10}, {parts.MinPart - 5, 10}, {size - 3, 100}} {
+		from := max(min(span[0], size), 0)
+		r, info, err := d.Reader(t.Context(), key, from, span[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err = errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		want := body[from:]
+		if span[1] >= 0 {
+			want = want[:min(span[1], int64(len(want)))]
+		}
+		if info.Size != size || !bytes.Equal(got, want) {
+			t.Fatalf("%s from %d: %d bytes of %d, or others than %d of %d", key, from, len(got), info.Size, len(want), size)
+		}
+	}
+}
+
+// onlyHas fails t unless these objects, and what they are made of, are all that the container has: nothing is left when they are deleted.
+func onlyHas(t *testing.T, d *Driver, keys ...string) {
+	t.Helper()
+	if err := d.Delete(t.Context(), keys...); err != nil {
+		t.Fatal(err)
+	}
+	all, err := d.entries(t.Context(), "", "", "", "")
+	if err != nil || len(all) > 0 {
+		t.Errorf("left in the container: %v, %v", all, err)
+	}
+}
+
 // TestCalls counts the requests of each method.
-func TestCalls(t *testing.T) {
-	d, p := proxied(t, nil)
+func TestCalls(t *testing.T) { calls(t, at(t)) }
+
+func calls(t *testing.T, base Config) {
+	d, p := proxied(t, base)
 	ctx := t.Context()
 	stream := func(size int) func() error {
 		return func() error {
@@ -70,6 +140,8 @@ func TestCalls(t *testing.T) {
 			return errors.Join(err, r.Close())
 		}
 	}
+	var state []byte
+	seal := []string{"HEAD", "PUT mark", "HEAD", "PUT closed", "HEAD", "HEAD"}
 	for _, test := range []struct {
 		name string
 		call func() error
@@ -89,102 +161,103 @@ func TestCalls(t *testing.T) {
 			return nil
 		}, []string{"List"}},
 		{"Writer of one part", stream(parts.MinPart), []string{"PUT"}},
-		{"Writer of two parts", stream(parts.MinPart + 1), []string{"DELETE", "DELETE", "HEAD", "Manifest", "PUT", "PUT", "PUT"}},
+		{"Writer of two parts", stream(parts.MinPart + 1), []string{"PUT mark", "PUT segment", "PUT segment", "HEAD", "Manifest", "DELETE", "DELETE"}},
 		{"Delete of what has segments", func() error { return d.Delete(ctx, "w/o") }, []string{"HEAD", "DeleteLarge"}},
 		{"Delete of one", func() error { return d.Delete(ctx, "a/o") }, []string{"HEAD", "DELETE"}},
 		{"Delete of two", func() error { return errors.Join(d.Put(ctx, "a/o", nil), d.Delete(ctx, "a/o", "a/x")) }, []string{"PUT", "HEAD", "HEAD", "DeleteMany"}},
+		{"Suspend of a few bytes", func() error { state = suspended(t, d, "w/o", []byte("a")); return nil }, []string{"PUT mark"}},
+		{"Suspend again", func() (err error) { state, err = resumed(t, d, "w/o", state, []byte("b")).Suspend(ctx); return err }, []string{"HEAD", "PUT mark"}},
+		{"Commit of that", func() error { return resumed(t, d, "w/o", state, nil).Commit(ctx) },
+			slices.Concat([]string{"HEAD", "PUT segment"}, seal, []string{"Manifest", "DELETE", "DELETE", "List"})},
+		{"Suspend of another", func() error { state = suspended(t, d, "w/p", make([]byte, parts.MinPart+1)); return nil }, []string{"PUT mark", "PUT segment"}},
+		{"Leftovers", func() error {
+			for _, err := range d.Leftovers(ctx) {
+				return err
+			}
+			return errors.New("none")
+		}, []string{"List", "GET", "List"}},
+		{"Cancel of that", func() error { return resumed(t, d, "w/p", state, nil).Cancel(ctx) },
+			slices.Concat(seal, []string{"HEAD", "DELETE", "HEAD", "List", "DELETE", "DELETE"})},
+		{"Cancel of one part", func() error { return begun(t, d, "w/q", make([]byte, parts.MinPart)).Cancel(ctx) }, nil},
+		{"Cancel of two parts", func() error { return begun(t, d, "w/q", make([]byte, parts.MinPart+1)).Cancel(ctx) },
+			[]string{"PUT mark", "PUT segment", "HEAD", "DELETE", "HEAD", "List", "DELETE", "DELETE"}},
 	} {
 		if err := test.call(); err != nil {
 			t.Fatalf("%s: %v", test.name, err)
 		}
-		got := p.Calls()
-		if len(got) > 5 { // parts go up beside the rest
-			slices.Sort(got)
-		}
-		if !slices.Equal(got, test.want) {
+		if got := p.Calls(); !slices.Equal(got, test.want) {
 			t.Errorf("%s: requests %q, want %q", test.name, got, test.want)
 		}
 	}
-	// Nothing of a stream is left, neither of one that was deleted nor of its mark.
-	all, err := d.entries(ctx, "", "", "", "")
-	if err != nil || len(all) > 0 {
-		t.Errorf("left in the container: %v, %v", all, err)
-	}
+	onlyHas(t, d, "w/o")
 }
 
 // TestLeftovers finds a stream that was given up, says whose it is, and drops it. A mark that was left of a stream that was
 // committed goes without the segments, which are the object's.
 func TestLeftovers(t *testing.T) {
 	for _, kind := range []string{"slo", "dlo"} {
-		d, p := proxied(t, func(c *Config) { c.LargeObjects = kind })
-		ctx := t.Context()
-		w, err := d.Writer(ctx, "left/o", -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(make([]byte, parts.MinPart+10)); err != nil {
-			t.Fatal(err)
-		}
-		state, err := w.Suspend(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body := bytes.Repeat([]byte("0123456789abcdef"), parts.MinPart/8)
-		p.Set(func(call string) faultproxy.Fault { // neither the mark nor what is beside it can be removed
-			if call == http.MethodDelete {
-				return faultproxy.Denied
-			}
-			return faultproxy.Pass
+		t.Run(kind, func(t *testing.T) {
+			c := at(t)
+			c.LargeObjects = kind
+			findLeftovers(t, c)
 		})
-		write(t, d, "kept/o", body)
-		p.Set(nil)
-		found := make(map[string]drivers.Leftover)
-		for l, err := range d.Leftovers(ctx) {
-			if err != nil {
+	}
+}
+
+func findLeftovers(t *testing.T, base Config) {
+	d, p := proxied(t, base)
+	ctx := t.Context()
+	state := suspended(t, d, "left/o", make([]byte, parts.MinPart+10))
+	body := bytes.Repeat([]byte("0123456789abcdef"), parts.MinPart/8)
+	p.Set(func(call string) faultproxy.Fault { // neither the mark nor what is beside it can be removed
+		if call == http.MethodDelete {
+			return faultproxy.Denied
+		}
+		return faultproxy.Pass
+	})
+	write(t, d, "kept/o", body)
+	p.Set(nil)
+	// What Seal leaves of a stream that another has just ended.
+	if _, err := d.put(ctx, store{d}.closed("LATE"), []byte(d.prefix+"late/o"), nil); err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]drivers.Leftover)
+	for l, err := range d.Leftovers(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[l.Key] = l
+	}
+	if l := found["left/o"]; len(found) != 3 || l.Size != parts.MinPart || time.Since(l.Began) > time.Minute || found["late/o"].ID != "LATE" {
+		t.Fatalf("leftovers %+v", found)
+	}
+	for _, l := range found {
+		for range 2 {
+			if err := d.Drop(ctx, l); err != nil {
 				t.Fatal(err)
 			}
-			found[l.Key] = l
-		}
-		if l := found["left/o"]; len(found) != 2 || l.Size != parts.MinPart || time.Since(l.Began) > time.Minute {
-			t.Fatalf("%s: leftovers %+v", kind, found)
-		}
-		for _, l := range found {
-			for range 2 {
-				if err := d.Drop(ctx, l); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		for l := range d.Leftovers(ctx) {
-			t.Errorf("%s: still there: %+v", kind, l)
-		}
-		r, _, err := d.Reader(ctx, "kept/o", 0, -1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(r)
-		if err = errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, body) {
-			t.Errorf("%s: %d bytes are left of the object, %v", kind, len(got), err)
-		}
-		if w, err = d.Resume(ctx, "left/o", state); err == nil {
-			err = w.Commit(ctx)
-		}
-		if !errors.Is(err, drivers.ErrPrecondition) {
-			t.Errorf("%s: a stream that was dropped: %v", kind, err)
-		}
-		if err := d.Delete(ctx, "kept/o"); err != nil {
-			t.Fatal(err)
-		}
-		if all, err := d.entries(ctx, "", "", "", ""); err != nil || len(all) > 0 {
-			t.Errorf("%s: left in the container: %v, %v", kind, all, err)
 		}
 	}
+	for l := range d.Leftovers(ctx) {
+		t.Errorf("still there: %+v", l)
+	}
+	holds(t, d, "kept/o", body)
+	w, err := d.Resume(ctx, "left/o", state)
+	if err == nil {
+		err = w.Commit(ctx)
+	}
+	if !errors.Is(err, drivers.ErrPrecondition) {
+		t.Errorf("a stream that was dropped: %v", err)
+	}
+	onlyHas(t, d, "kept/o")
 }
 
 // TestTempURL opens URLs as a client does.
 func TestTempURL(t *testing.T) {
 	for _, digest := range []string{"sha256", "sha512", "sha1"} {
-		d, _ := proxied(t, func(c *Config) { c.TempURLKey, c.TempURLDigest = "k1", digest })
+		c := at(t)
+		c.TempURLKey, c.TempURLDigest = "k1", digest
+		d, _ := proxied(t, c)
 		ctx := t.Context()
 		setKey(t, d)
 		body := bytes.Repeat([]byte("0123456789"), parts.MinPart/5)
@@ -227,7 +300,7 @@ func TestTempURL(t *testing.T) {
 
 // TestToken renews one that the cluster does not take any more.
 func TestToken(t *testing.T) {
-	d, p := proxied(t, nil)
+	d, p := proxied(t, at(t))
 	if err := d.Put(t.Context(), "a/o", []byte("x")); err != nil {
 		t.Fatal(err)
 	}

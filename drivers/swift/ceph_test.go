@@ -22,4 +22,13 @@ func TestCeph(t *testing.T) {
 		t.Fatal(err)
 	}
 	conform(t, short, c)
+	t.Run("late rivals", func(t *testing.T) { lateRivals(t, c) })
+	t.Run("Cancel after a Commit that failed", func(t *testing.T) { cancelAfterCommit(t, c) })
+	t.Run("requests", func(t *testing.T) { calls(t, c) })
+	t.Run("leftovers", func(t *testing.T) { findLeftovers(t, c) })
+	t.Run("dynamic large objects", func(t *testing.T) {
+		c := c
+		c.LargeObjects = "dlo"
+		findLeftovers(t, c)
+	})
 }

@@ -124,7 +124,7 @@ func ofSegment(err error) error {
 
 // complete makes the object: one PUT of a manifest, or one more for each thousand segments if there are more than a manifest can have.
 func (s store) complete(ctx context.Context, full, upload string, list []parts.Part) error {
-	header := map[string]string{streamHeader: upload}
+	header := map[string]string{streamHeader: upload, partsHeader: partsSum(list)}
 	if len(list) == 1 && list[0].Size == 0 { // no segment can be empty
 		if _, err := s.d.put(ctx, full, nil, header); err != nil {
 			return err

@@ -2,6 +2,7 @@ package swift
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -36,6 +37,7 @@ const (
 	sealed       = "sealed-"              // begins the word of a mark that Seal has written; a state's has none
 	wordHeader   = "X-Object-Meta-Word"   // of a mark: says which state is the newest; absent from a new one
 	streamHeader = "X-Object-Meta-Stream" // of an object made of segments: the id of its stream
+	partsHeader  = "X-Object-Meta-Parts"  // and of which of those that the stream's Writers have sent
 )
 
 // forgetTime bounds what goes on after a Writer has failed.
@@ -228,20 +230,35 @@ func (s store) Tidy(ctx context.Context, _, upload string, kept []parts.Part) er
 	return s.d.removeSegments(ctx, upload, names)
 }
 
-// Forget removes segments by their names, whether the listing has them or not. It leaves what may be the object's: Commit may have made it and not
+// Forget removes segments by their names, whether the listing has them or not. It leaves those of the object: Commit may have made it and not
 // got the answer.
-func (s store) Forget(ctx context.Context, full, upload string, list []parts.Part) error {
-	if made, err := s.d.isMade(ctx, full, upload); err != nil || made {
+func (s store) Forget(ctx context.Context, full, upload string, list []parts.Part, since int) error {
+	header, err := s.d.head(ctx, full)
+	if err != nil && statusOf(err) != http.StatusNotFound {
 		return err
 	}
-	names := make([]string, len(list))
-	for i, p := range list {
-		names[i] = s.segment(upload, p)
+	if err == nil && header.Get(streamHeader) == upload && (since == 0 || header.Get(partsHeader) == partsSum(list)) {
+		return nil
+	}
+	var names []string
+	for _, p := range list {
+		if p.Number >= since && p.ETag != "" {
+			names = append(names, s.segment(upload, p))
+		}
 	}
 	for _, err := range s.d.remove(ctx, names, false) {
 		return err
 	}
 	return nil
+}
+
+// partsSum tells lists of parts apart.
+func partsSum(list []parts.Part) string {
+	h := md5.New()
+	for _, p := range list {
+		_, _ = fmt.Fprintln(h, p.Number, p.ETag) // a hash takes all
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // removeSegments removes the segments of a stream but those that are kept.

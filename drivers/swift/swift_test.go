@@ -80,6 +80,13 @@ func callOf(r *http.Request) string {
 		return "DeleteLarge"
 	case len(path) <= 3 && r.Method == http.MethodGet:
 		return "List"
+	case r.Method != http.MethodPut:
+	case strings.Contains(r.URL.Path, "/"+segments):
+		return "PUT segment"
+	case strings.Contains(r.URL.Path, "/"+marks) && strings.HasSuffix(r.URL.Path, closed):
+		return "PUT closed"
+	case strings.Contains(r.URL.Path, "/"+marks):
+		return "PUT mark"
 	}
 	return r.Method
 }

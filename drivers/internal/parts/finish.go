@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"slices"
 	"strings"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -168,14 +167,13 @@ func (w *writer) own(ctx context.Context) error {
 	return w.check(ctx)
 }
 
-// forget removes parts that Abort may not find.
-func (w *writer) forget(ctx context.Context, list []Part) error {
+// forget removes parts that Abort may not find, or is not asked for.
+func (w *writer) forget(ctx context.Context, since int) error {
 	f, ok := w.s.Store.(Forgetter)
-	list = slices.DeleteFunc(slices.Clone(list), func(p Part) bool { return p.ETag == "" })
-	if !ok || len(list) == 0 {
+	if !ok || len(w.parts) == 0 {
 		return nil
 	}
-	return f.Forget(ctx, w.full, w.upload, list)
+	return f.Forget(ctx, w.full, w.upload, w.parts, since)
 }
 
 // complete makes the parts an object.
@@ -257,10 +255,10 @@ func (w *writer) Cancel(ctx context.Context) error {
 		}
 	}
 	if w.outdated {
-		_ = w.forget(ctx, slices.DeleteFunc(slices.Clone(w.parts), func(p Part) bool { return p.Number < w.since })) // as well as can be: nobody has them in a state
+		_ = w.forget(ctx, w.since) // what is left is in nobody's state
 		return ctx.Err()
 	}
-	if err := w.forget(ctx, w.parts); err != nil {
+	if err := w.forget(ctx, 0); err != nil {
 		return w.s.Store.Fail(ctx, op, w.key, err)
 	}
 	for _, upload := range []string{w.upload, w.marks} {

@@ -80,10 +80,11 @@ type Sealer interface {
 	Seal(ctx context.Context, full, upload, mark string) (now string, err error)
 }
 
-// Forgetter is a Store whose Abort may not find all parts.
+// Forgetter is a Store whose Abort may not find all parts, and is not asked by a Writer that is outdated.
 type Forgetter interface {
-	// Forget removes these parts.
-	Forget(ctx context.Context, full, upload string, parts []Part) error
+	// Forget removes those of a Writer's parts that have a number of since or higher, unless the object is made of these parts. One without an ETag
+	// has not arrived.
+	Forget(ctx context.Context, full, upload string, parts []Part, since int) error
 }
 
 // Marker is a Store that replaces a mark only if it is the one that is there.
