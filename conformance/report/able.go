@@ -14,7 +14,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// Names of abilities that each report has, in this order.
+// Names of abilities that each report has.
 const (
 	putIfAbsent          = "put if absent"
 	putIfMatch           = "put if match"
@@ -57,23 +57,41 @@ func Able(ctx context.Context, d, other drivers.Driver, folder string) []drivers
 	if able, ok := d.(drivers.Able); ok {
 		all = append(all, able.Abilities(ctx, folder)...)
 	}
-	first := []string{
-		putIfAbsent, putIfMatch, conditionalMultipart, serverSideCopy, presignedURLs, consistentListing, minimumPart, checksumTrailers, findLeftovers,
-	}
-	for _, name := range first {
+	for _, name := range always() {
 		if !slices.ContainsFunc(all, func(a drivers.Ability) bool { return a.Name == name }) {
 			all = append(all, drivers.Ability{Name: name, State: "unknown", Detail: "a request of the S3 API, which the driver does not speak"})
 		}
 	}
-	place := func(a drivers.Ability) int {
-		if i := slices.Index(first, a.Name); i >= 0 {
-			return i
-		}
-		return len(first)
-	}
 	slices.SortStableFunc(all, func(a, b drivers.Ability) int { return cmp.Compare(place(a), place(b)) })
 	return all
 }
+
+// always are the abilities that each report has, in this order.
+func always() []string {
+	return []string{
+		putIfAbsent, putIfMatch, conditionalMultipart, serverSideCopy, presignedURLs, consistentListing, minimumPart, checksumTrailers, findLeftovers,
+	}
+}
+
+// place is where a stands in a report: what not each report has comes last.
+func place(a drivers.Ability) int {
+	if i := slices.Index(always(), a.Name); i >= 0 {
+		return i
+	}
+	return len(always())
+}
+
+// special are the abilities that not each report has.
+func (r *Report) special() []drivers.Ability {
+	i := slices.IndexFunc(r.Abilities, func(a drivers.Ability) bool { return place(a) == len(always()) })
+	if i < 0 {
+		return nil
+	}
+	return r.Abilities[i:]
+}
+
+// common are those that each has.
+func (r *Report) common() []drivers.Ability { return r.Abilities[:len(r.Abilities)-len(r.special())] }
 
 // offered is an ability that is tried if the driver offers it.
 func offered(name string, offers bool, try func(a *drivers.Ability)) drivers.Ability {

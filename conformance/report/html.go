@@ -22,7 +22,7 @@ func (r *Report) HTML() ([]byte, error) {
 	passed, failed, notRun := r.Count()
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"R": r, "Groups": r.groups(), "Reasons": r.reasons(), "Failures": r.failures(),
+		"R": r, "Groups": r.groups(), "Reasons": r.reasons(), "Failures": r.failures(), "Common": r.common(), "Special": r.special(),
 		"Passed": passed, "Failed": failed, "NotRun": notRun, "Took": r.Took.Round(time.Second),
 	})
 	return b.Bytes(), err

@@ -35,7 +35,7 @@ func sample() *Report {
 			{Name: "Faults/other", NotRun: "needs a <proxy>", Took: time.Second},
 			{Name: "Put/says", Messages: []string{"by the <way>"}},
 		},
-		Abilities: []drivers.Ability{{Name: "copy", State: "ignored", Detail: "<odd>"}, {Name: "sign", State: "yes"}},
+		Abilities: []drivers.Ability{{Name: putIfMatch, State: "ignored", Detail: "<odd>"}, {Name: "sign", State: "yes"}},
 		Latencies: []Latency{{What: "stat", Count: 3, P50: 1500 * time.Microsecond, P99: 2 * time.Millisecond}},
 		Speeds:    []Speed{{What: "read", Streams: 4, Bytes: 64 << 20, MBs: 123.4}},
 	}
@@ -46,7 +46,7 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"FAIL  Put/replaces <all> (1ms)\n        got <1> & \x01 more\n        want 2\n", "Put                               2      1        0\n",
 		"not run: 2, needs a <proxy>\nnot run: 1, the driver has no such ability\nnote: a <note>\n",
-		"copy                                 ignored  <odd>\n", "sign                                 yes\n",
+		"\nthe store\n  put if match                         ignored  <odd>\n\nwhat stores of its kind differ in\n  sign                                 yes\n",
 		"stat                           3     1.5ms       2ms\n", "read 64 MiB                    4       123\n",
 		"\n2 passed, 1 failed, 3 not run, in 1m1s\n",
 	} {
@@ -145,6 +145,9 @@ func TestHTML(t *testing.T) {
 	// Nothing is fetched: no script, no link, no picture, no font.
 	if found := regexp.MustCompile(`(?i)<(script|link|img|iframe|object|embed|base)|\b(src|href)\s*=|url\(|@import`).FindString(page); found != "" {
 		t.Errorf("%q in the page", found)
+	}
+	if strings.Index(page, "<h2>The store</h2>") > strings.Index(page, "put if match") || strings.Index(page, "put if match") > strings.Index(page, "<h2>What stores of its kind differ in</h2>") {
+		t.Error("the abilities are not below their headings")
 	}
 	passed := &Report{Results: []conformance.Result{{Name: "Put/stores"}}}
 	if text, err := passed.HTML(); err != nil || strings.Contains(string(text), "Failed") || strings.Contains(string(text), "<details open>") || strings.Contains(string(text), "<title>failed") {

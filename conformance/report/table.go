@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/longshore-registry/longshore/drivers"
 )
 
 // Table is the report for a terminal. Cases that passed are counted only.
@@ -25,9 +27,14 @@ func (r *Report) Table() string {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
-	if len(r.Abilities) > 0 {
-		b.WriteString("\nthe store\n")
-		for _, a := range r.Abilities {
+	for _, part := range []struct {
+		heading   string
+		abilities []drivers.Ability
+	}{{"the store", r.common()}, {"what stores of its kind differ in", r.special()}} {
+		if len(part.abilities) > 0 {
+			fmt.Fprintf(&b, "\n%s\n", part.heading)
+		}
+		for _, a := range part.abilities {
 			fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %-36s %-8s %s", a.Name, a.State, a.Detail), " "))
 		}
 	}
