@@ -130,14 +130,15 @@ func TestInfo(t *testing.T) {
 		err        string
 	}{
 		{said: `{"slo":{"max_manifest_segments":1000,"min_segment_size":1},"dlo":{},"bulk_delete":{"max_deletes_per_request":10000}}`,
-			want: info{most: 1000, nested: true, bulk: 10000}},
-		{said: `{"slo":{"max_manifest_segments":1000,"min_segment_size":1},"dlo":{}}`, kind: "dlo", want: info{dynamic: true, most: 1000, nested: true}},
-		{said: `{"slo":{"max_manifest_segments":1000},"bulk_delete":{},"swift":{"max_file_size":5368709120}}`, want: info{most: 1000, bulk: 1000}}, // Ceph's
-		{said: `{"dlo":{}}`, want: info{dynamic: true, most: 1000}},
-		{said: "", want: info{most: 1000, unsure: true}},
-		{said: "no JSON", want: info{most: 1000, unsure: true}},
-		{said: "", kind: "slo", want: info{most: 1000}},
-		{said: "", kind: "dlo", want: info{dynamic: true, most: 1000}},
+			want: info{most: 1000, nested: true, bulk: 10000, page: 1000}},
+		{said: `{"slo":{"max_manifest_segments":1000,"min_segment_size":1},"dlo":{}}`, kind: "dlo", want: info{dynamic: true, most: 1000, nested: true, page: 1000}},
+		{said: `{"slo":{"max_manifest_segments":1000},"bulk_delete":{},"swift":{"max_file_size":5368709120,"container_listing_limit":10000}}`, want: info{most: 1000, bulk: 1000, page: 1000}}, // Ceph's
+		{said: `{"slo":{},"swift":{"container_listing_limit":100}}`, want: info{most: 1000, page: 100}},
+		{said: `{"dlo":{}}`, want: info{dynamic: true, most: 1000, page: 1000}},
+		{said: "", want: info{most: 1000, unsure: true, page: 1000}},
+		{said: "no JSON", want: info{most: 1000, unsure: true, page: 1000}},
+		{said: "", kind: "slo", want: info{most: 1000, page: 1000}},
+		{said: "", kind: "dlo", want: info{dynamic: true, most: 1000, page: 1000}},
 		{said: `{"dlo":{}}`, kind: "slo", err: "large_objects: "},
 		{said: `{"swift":{}}`, err: "large_objects: "},
 		{said: `{"slo":{"max_manifest_segments":1000,"min_segment_size":10000000}}`, err: "large_objects: "},

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -132,7 +133,26 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// version is the identity API's, 0 if neither auth_version nor auth_url tells.
+func (c Config) version() int {
+	if n, err := strconv.Atoi(c.AuthVersion); err == nil {
+		return n
+	}
+	for n := 3; n > 0; n-- { // as the library looks for it
+		if strings.Contains(c.AuthURL, fmt.Sprintf("v%d", n)) {
+			return n
+		}
+	}
+	return 0
+}
+
 func (c Config) validateIdentity(bad func(field, format string, args ...any)) {
+	if c.version() == 0 && c.AuthURL != "" {
+		bad("auth_version", "%s does not tell it; set 1, 2 or 3", c.AuthURL)
+	}
+	if c.version() == 3 && c.Username != "" && c.Domain == "" && c.DomainID == "" {
+		bad("domain", "required beside username, or domain_id: names are a domain's in version 3")
+	}
 	if c.ApplicationCredentialSecret != "" {
 		if c.ApplicationCredentialID == "" && c.ApplicationCredentialName == "" {
 			bad("application_credential_id", "required beside application_credential_secret, or application_credential_name with the user")

@@ -68,6 +68,7 @@ func TestOpenSaysWhatKeystoneSays(t *testing.T) {
 	for want, change := range map[string]func(*fake, *Config){
 		"password: ":                       func(f *fake, _ *Config) { f.refuse = http.StatusUnauthorized },
 		"region: ":                         func(f *fake, _ *Config) { f.noStore = true },
+		"project: the identity":            func(f *fake, c *Config) { f.noStore, c.Project = true, "" },
 		"region: the identity":             func(_ *fake, c *Config) { c.Region = "three" },
 		"auth_url: there is no":            func(_ *fake, c *Config) { c.AuthURL += "/v3/auth" },
 		"auth_url: " + "http://127.0.0.1:": func(f *fake, _ *Config) { f.refuse = http.StatusServiceUnavailable },
@@ -91,10 +92,11 @@ func TestValidate(t *testing.T) {
 		"container":                     func(c *Config) { c.Container = "a/b" },
 		"prefix":                        func(c *Config) { c.Prefix = "a//b" },
 		"username":                      func(c *Config) { c.Username = "" },
+		"domain":                        func(c *Config) { c.Domain = "" },
 		"password":                      func(c *Config) { c.Password = "" },
 		"application_credential_id":     func(c *Config) { c.Password, c.ApplicationCredentialSecret = "", "s" },
 		"application_credential_secret": func(c *Config) { c.ApplicationCredentialID = "a" },
-		"auth_version":                  func(c *Config) { c.AuthVersion = "4" },
+		"auth_version":                  func(c *Config) { c.AuthURL = "https://keystone.example.com" },
 		"interface":                     func(c *Config) { c.Interface = "outer" },
 		"temp_url_digest":               func(c *Config) { c.TempURLDigest = "md5" },
 		"large_objects":                 func(c *Config) { c.LargeObjects = "no" },
@@ -106,7 +108,7 @@ func TestValidate(t *testing.T) {
 		"attempts":                      func(c *Config) { c.Attempts = 0 },
 	} {
 		c := Defaults()
-		c.AuthURL, c.Username, c.Password, c.Container = "https://keystone.example.com/v3", "me", "secret", "images"
+		c.AuthURL, c.Username, c.Domain, c.Password, c.Container = "https://keystone.example.com/v3", "me", "Default", "secret", "images"
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ncw/swift/v2"
 
+	"github.com/longshore-registry/longshore/drivers/internal/listing"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
 	"github.com/longshore-registry/longshore/drivers/internal/wire"
 )
@@ -26,6 +27,7 @@ type info struct {
 	most    int  // segments of one manifest of a static large object
 	nested  bool // a manifest can name others
 	bulk    int  // objects that one request removes; 0: it has no such requests
+	page    int  // entries of one page of a listing
 }
 
 const (
@@ -77,6 +79,7 @@ func (d *Driver) check(ctx context.Context) error {
 type said struct {
 	Swift struct {
 		Largest int64 `json:"max_file_size"`
+		Page    int   `json:"container_listing_limit"`
 	} `json:"swift"`
 	Bulk *struct {
 		Most int `json:"max_deletes_per_request"`
@@ -91,7 +94,7 @@ type said struct {
 // ask reads /info, which needs no token. A cluster that shows none is taken to have static large objects; should that be wrong, it refuses them
 // (see putManifest).
 func (d *Driver) ask(ctx context.Context, account string) error {
-	d.info = info{dynamic: d.c.LargeObjects == "dlo", most: usualMost}
+	d.info = info{dynamic: d.c.LargeObjects == "dlo", most: usualMost, page: listing.PageSize}
 	u, err := url.Parse(account)
 	if err != nil {
 		return fmt.Errorf("storage_url: %w", err)
@@ -130,6 +133,9 @@ func (d *Driver) learn(all said) error {
 	if all.Bulk != nil {
 		d.info.bulk = cmp.Or(all.Bulk.Most, usualMost)
 	}
+	if most := all.Swift.Page; most > 0 {
+		d.info.page = min(d.info.page, most) // it refuses to be asked for more
+	}
 	if most := all.Swift.Largest; most > 0 && d.c.PartSize > most {
 		return fmt.Errorf("part_size: the cluster takes objects of at most %d bytes", most)
 	}
@@ -167,6 +173,8 @@ func (d *Driver) explain(err error) error {
 		return fmt.Errorf("password: %s does not take the credentials of %s: %w", where, d.Identity(), err)
 	case field == "auth_url" && status == http.StatusNotFound:
 		return fmt.Errorf("auth_url: there is no identity service at %s; does the URL end in /v3, /v2.0 or /auth/v1.0 as it should? %w", where, err)
+	case field == "auth_url" && strings.Contains(err.Error(), "storage url") && d.c.version() == 3 && d.c.Project+d.c.ProjectID+d.c.TrustID == "" && d.c.ApplicationCredentialSecret == "":
+		return fmt.Errorf("project: the identity service shows no object store to %s, for whom no project is named: %w", d.Identity(), err)
 	case field == "auth_url" && strings.Contains(err.Error(), "storage url"):
 		return fmt.Errorf("region: the identity service's catalogue has no object store for the region %q and the interface %s: %w", d.c.Region, d.c.Interface, err)
 	case status == http.StatusNotFound:

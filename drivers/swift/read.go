@@ -144,7 +144,7 @@ func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter strin
 	if err != nil {
 		return listing.Page{}, err
 	}
-	page := listing.Page{Entries: make([]drivers.Entry, 0, len(all)), More: len(all) >= listing.PageSize || d.c.ShortPages && len(all) > 0}
+	page := listing.Page{Entries: make([]drivers.Entry, 0, len(all)), More: d.more(all)}
 	for _, e := range all {
 		if e.Subdir != "" {
 			page.Entries = append(page.Entries, drivers.Entry{Key: e.Subdir, IsPrefix: true})
@@ -168,9 +168,14 @@ func (e entry) info() drivers.Info {
 	return info
 }
 
+// more reports whether another page may follow.
+func (d *Driver) more(page []entry) bool {
+	return len(page) >= d.info.page || d.c.ShortPages && len(page) > 0
+}
+
 // entries is one page of the container's listing.
 func (d *Driver) entries(ctx context.Context, prefix, marker, end, delimiter string) (all []entry, err error) {
-	query := url.Values{"format": {"json"}, "limit": {strconv.Itoa(listing.PageSize)}}
+	query := url.Values{"format": {"json"}, "limit": {strconv.Itoa(d.info.page)}}
 	for k, v := range map[string]string{"prefix": prefix, "marker": marker, "end_marker": end, "delimiter": delimiter} {
 		if v != "" {
 			query.Set(k, v)

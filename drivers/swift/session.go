@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/ncw/swift/v2"
@@ -22,12 +21,8 @@ type session struct {
 }
 
 func newSession(c Config, transport *http.Transport) *session {
-	version, err := strconv.Atoi(c.AuthVersion)
-	if err != nil {
-		version = 0 // auto
-	}
 	s := &session{turn: make(chan struct{}, 1), fixed: strings.TrimRight(c.StorageURL, "/"), conn: &swift.Connection{
-		AuthUrl: c.AuthURL, AuthVersion: version, UserName: c.Username, UserId: c.UserID, ApiKey: string(c.Password),
+		AuthUrl: c.AuthURL, AuthVersion: c.version(), UserName: c.Username, UserId: c.UserID, ApiKey: string(c.Password),
 		Domain: c.Domain, DomainId: c.DomainID, Tenant: c.Project, TenantId: c.ProjectID, TenantDomain: c.ProjectDomain, TrustId: c.TrustID,
 		ApplicationCredentialId: c.ApplicationCredentialID, ApplicationCredentialName: c.ApplicationCredentialName,
 		ApplicationCredentialSecret: string(c.ApplicationCredentialSecret),
@@ -35,7 +30,7 @@ func newSession(c Config, transport *http.Transport) *session {
 		ConnectTimeout: c.Timeout, Timeout: c.Timeout,
 		Transport: lone{transport}, // the library closes idle connections when it asks for a token: not those of the object store
 	}}
-	if version == 1 || version == 0 && !strings.Contains(c.AuthURL, "v2") && !strings.Contains(c.AuthURL, "v3") {
+	if c.version() == 1 {
 		s.conn.EndpointType = "" // there is no catalogue
 	}
 	s.turn <- struct{}{}

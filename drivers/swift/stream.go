@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/drivers/internal/listing"
 	"github.com/longshore-registry/longshore/drivers/internal/parts"
 )
 
@@ -291,7 +290,7 @@ func (d *Driver) segmentsOf(ctx context.Context, upload string) (all []entry, er
 			return nil, err
 		}
 		all = append(all, page...)
-		if len(page) < listing.PageSize {
+		if !d.more(page) {
 			return all, nil
 		}
 		marker = page[len(page)-1].Name

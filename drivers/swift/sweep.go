@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
-	"github.com/longshore-registry/longshore/drivers/internal/listing"
 )
 
 // Leftovers lists the marks, one GET for each 1,000, and for each of them asks for its key and lists its segments. A mark is
@@ -43,7 +42,7 @@ func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 					return
 				}
 			}
-			if len(page) < listing.PageSize {
+			if !d.more(page) {
 				return
 			}
 			marker = page[len(page)-1].Name
