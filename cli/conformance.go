@@ -174,18 +174,19 @@ func (p program) conformance(ctx context.Context, l loaded, f conformanceFlags, 
 	cleared := t.removeAll(context.WithoutCancel(ctx), r)
 	r.Took = time.Since(r.Began)
 	show.clear()
-	if err := p.write(r, f, asJSON); err != nil {
-		return err
-	}
-	return conclude(r, measured, cleared)
+	written := p.write(r, f, asJSON)
+	return errors.Join(conclude(r, measured, cleared), written)
 }
 
 // conclude is the error of the command, the worst one first.
 func conclude(r *report.Report, measured, cleared error) error {
 	_, failed, _ := r.Count()
+	if cleared == nil && len(r.Left) > 0 {
+		cleared = errors.New("they are there still")
+	}
 	switch {
 	case len(r.Left) > 0:
-		return adviceError{fmt.Errorf("%s below %s could not be removed: %w", plural(len(r.Left), "object"), r.Folder, errors.Join(cleared, errLeft)), "remove the folder by hand"}
+		return adviceError{fmt.Errorf("%s below %s could not be removed: %w", plural(len(r.Left), "object"), r.Folder, cleared), "remove the folder by hand"}
 	case cleared != nil:
 		return adviceError{fmt.Errorf("the folder %s could not be removed: %w", r.Folder, cleared), "remove it by hand, with longshore leftovers where uploads are left"}
 	case r.Interrupted:
@@ -197,9 +198,6 @@ func conclude(r *report.Report, measured, cleared error) error {
 	}
 	return nil
 }
-
-// errLeft is why objects are left of whose removal nobody has heard that it failed.
-var errLeft = errors.New("they are there still")
 
 // files are those that are to be written, and what goes into them.
 func (f conformanceFlags) files(r *report.Report) map[string]func() ([]byte, error) {

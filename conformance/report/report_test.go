@@ -48,11 +48,18 @@ func TestTable(t *testing.T) {
 		"not run: 2, needs a <proxy>\nnot run: 1, the driver has no such ability\nnote: a <note>\n",
 		"\nthe store\n  put if match                         ignored  <odd>\n\nwhat stores of its kind differ in\n  sign                                 yes\n",
 		"stat                           3     1.5ms       2ms\n", "read 64 MiB                    4       123\n",
-		"\n2 passed, 1 failed, 3 not run, in 1m1s\n",
+		"left: conformance/abc/<left>\n\n2 passed, 1 failed, 3 not run, in 1m1s\n",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
+	}
+}
+
+func TestTableNamesSomeOfWhatIsLeft(t *testing.T) {
+	r := &Report{Left: slices.Repeat([]string{"key"}, leftShown+3)}
+	if table := r.Table(); strings.Count(table, "left: key\n") != leftShown || !strings.Contains(table, "left: … and 3 more\n") {
+		t.Error(table)
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
+// leftShown is how many objects are named that could not be removed.
+const leftShown = 20
+
 // Table is the report for a terminal. Cases that passed are counted only.
 func (r *Report) Table() string {
 	var b strings.Builder
@@ -49,6 +52,13 @@ func (r *Report) Table() string {
 		for _, s := range r.Speeds {
 			fmt.Fprintf(&b, "  %-24s %7d %9.0f\n", fmt.Sprintf("%s %s", s.What, size(s.Bytes)), s.Streams, s.MBs)
 		}
+	}
+	for i, key := range r.Left {
+		if i == leftShown {
+			fmt.Fprintf(&b, "left: … and %d more\n", len(r.Left)-i)
+			break
+		}
+		fmt.Fprintf(&b, "left: %s\n", key)
 	}
 	passed, failed, notRun := r.Count()
 	fmt.Fprintf(&b, "\n%d passed, %d failed, %d not run, in %v\n", passed, failed, notRun, r.Took.Round(time.Second))
