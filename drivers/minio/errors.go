@@ -34,9 +34,16 @@ func (d *Driver) try(ctx context.Context, f func() error) (calls int, err error)
 
 // tryWrite is try for requests that make an object.
 func (d *Driver) tryWrite(ctx context.Context, f func() error) (calls int, err error) {
-	server := func(err error) string { return minio.ToErrorResponse(err).Server }
-	return failures().TryWrite(ctx, d.attempts, server, f)
+	return failures().TryWrite(ctx, d.attempts, serverOf, f)
 }
+
+// tryComplete is try for a request that completes an upload; look is one about it.
+func (d *Driver) tryComplete(ctx context.Context, f, look func() error) (calls int, err error) {
+	return failures().TryComplete(ctx, d.attempts, serverOf, f, look)
+}
+
+// serverOf is the name of the server that has answered.
+func serverOf(err error) string { return minio.ToErrorResponse(err).Server }
 
 // fail is the error that a method returns. minio-go's own text lacks the code and the name of the request.
 func fail(ctx context.Context, op, key string, err error) error {

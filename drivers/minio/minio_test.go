@@ -74,7 +74,7 @@ func TestCeph(t *testing.T) {
 	s := cephtest.Start(t)
 	c := Defaults()
 	c.Endpoint, c.AccessKey, c.SecretKey, c.CreateBucket = s.URL, s.AccessKey, drivers.Secret(s.SecretKey), true
-	c.AllParts, c.IfMatch, c.Attempts = true, "off", 12
+	c.AllParts, c.IfMatch = true, "off"
 	conform(t, conformance.Config{ListKeys: 1100, Repeat: 1, MaxKey: 900}, c)
 }
 

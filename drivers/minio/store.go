@@ -100,12 +100,15 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 			asked[i].ChecksumCRC32C = parts.EncodeCRC(p.CRC)
 		}
 	}
-	calls, err = s.d.tryWrite(ctx, func() error {
+	calls, err = s.d.tryComplete(ctx, func() error {
 		done, err := s.d.core.CompleteMultipartUpload(ctx, s.d.bucket, full, upload, asked, minio.PutObjectOptions{ServerSideEncryption: s.d.readKey})
 		made = parts.Made{ETag: parts.TrimETag(done.ETag), CRC32C: done.ChecksumCRC32C}
 		return err
+	}, func() error {
+		_, err := s.FirstPart(ctx, full, upload)
+		return err
 	})
-	return made, calls, failures().NoUpload(err)
+	return made, calls, err
 }
 
 // Abort is one AbortMultipartUpload.

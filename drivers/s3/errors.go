@@ -76,11 +76,18 @@ func (d *Driver) try(ctx context.Context, f func() error) (calls int, err error)
 
 // tryWrite is try for requests that make an object.
 func (d *Driver) tryWrite(ctx context.Context, f func() error) (calls int, err error) {
-	server := func(err error) string {
-		a, _ := answerOf(err)
-		return a.header.Get("Server")
-	}
-	return failures().TryWrite(ctx, d.c.Attempts, server, f)
+	return failures().TryWrite(ctx, d.c.Attempts, serverOf, f)
+}
+
+// tryComplete is try for a request that completes an upload; look is one about it.
+func (d *Driver) tryComplete(ctx context.Context, f, look func() error) (calls int, err error) {
+	return failures().TryComplete(ctx, d.c.Attempts, serverOf, f, look)
+}
+
+// serverOf is the name of the server that has answered.
+func serverOf(err error) string {
+	a, _ := answerOf(err)
+	return a.header.Get("Server")
 }
 
 // fail is the error that a method returns.

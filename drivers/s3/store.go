@@ -107,7 +107,7 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 			asked[i].ChecksumCRC32C = aws.String(parts.EncodeCRC(p.CRC))
 		}
 	}
-	calls, err = s.d.tryWrite(ctx, func() error {
+	calls, err = s.d.tryComplete(ctx, func() error {
 		done, err := s.d.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: asked},
 		})
@@ -115,8 +115,11 @@ func (s store) Complete(ctx context.Context, full, upload string, sum parts.Sum,
 			made = parts.Made{ETag: parts.TrimETag(aws.ToString(done.ETag)), CRC32C: aws.ToString(done.ChecksumCRC32C)}
 		}
 		return err
+	}, func() error {
+		_, err := s.FirstPart(ctx, full, upload)
+		return err
 	})
-	return made, calls, failures().NoUpload(err)
+	return made, calls, err
 }
 
 // Abort is one AbortMultipartUpload.

@@ -176,6 +176,28 @@ func (e Errors) TryWrite(ctx context.Context, attempts int, server func(err erro
 	}, f)
 }
 
+// TryComplete is TryWrite for a request that completes an upload; its error is that of [Errors.NoUpload]. Once an upload was completed, Ceph 16 answers
+// one that names other parts with InternalError for ever ("already in progress"). So after that look, a request about the upload, tells whether it is gone. Then
+// calls is more than one, since the request that failed may have completed it.
+func (e Errors) TryComplete(ctx context.Context, attempts int, server func(err error) string, f, look func() error) (calls int, err error) {
+	gone := false
+	calls, err = e.TryWrite(ctx, attempts, server, func() error {
+		err := f()
+		if a, _ := e.Answer(err); a.Code != "InternalError" {
+			return err
+		}
+		if lookErr := look(); errors.Is(lookErr, ErrNoUpload) {
+			gone = true
+			return lookErr
+		}
+		return err
+	})
+	if gone {
+		calls++
+	}
+	return calls, e.NoUpload(err)
+}
+
 // Skew says how far the store's clock is from ours, as far as its answer tells.
 func Skew(header http.Header) string {
 	theirs, err := http.ParseTime(header.Get("Date"))
