@@ -103,7 +103,7 @@ func setKey(t testing.TB, d *Driver) {
 var short = conformance.Config{ListKeys: 1100, Repeat: 2}
 
 func TestConformance(t *testing.T) {
-	t.Run("openstack swift", func(t *testing.T) { conform(t, conformance.Config{}, at(t)) })
+	t.Run("openstack swift", func(t *testing.T) { conform(t, conformance.Config{ListKeys: 2100}, at(t)) })
 	t.Run("openstack swift, dynamic large objects, with a prefix and little memory", func(t *testing.T) {
 		c := at(t)
 		c.Prefix, c.LargeObjects, c.TempURLKey = "/some/folder/", "dlo", "k1"
