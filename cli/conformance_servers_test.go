@@ -86,6 +86,12 @@ func TestConformanceOfServers(t *testing.T) {
 			return fmt.Sprintf("storage:\n  swift:\n    auth_url: %s\n    username: %s\n    password: %s\n    container: images\n    create_container: true\n",
 				s.AuthURL, s.User, s.Password)
 		}, want: map[string]string{"put if absent": "no", "put if match": "no"}},
+		{name: "fs", config: func(t *testing.T) string {
+			return fmt.Sprintf("storage:\n  fs:\n    root: %s\n", t.TempDir())
+		}, want: map[string]string{"put if absent": "yes", "put if match": "yes", "consistent listing": "yes"}},
+		{name: "memory", config: func(*testing.T) string {
+			return "storage:\n  memory: {}\n"
+		}, args: []string{"--one-process"}, want: map[string]string{"put if absent": "yes", "put if match": "yes", "consistent listing": "yes"}},
 		{name: "plugin, memory", config: func(t *testing.T) string {
 			return fmt.Sprintf("storage:\n  plugin:\n    command: [%s, memory]\n", plugin)
 		}, want: map[string]string{"put if absent": "yes", "put if match": "yes", "consistent listing": "yes"}},
@@ -111,9 +117,12 @@ func TestConformanceOfServers(t *testing.T) {
 				}
 			}
 			got := make(map[string]string)
+			var said []string
 			for _, a := range r.Abilities {
 				got[a.Name] = a.State
+				said = append(said, a.Name+": "+a.State)
 			}
+			t.Attr("abilities", strings.Join(said, "; ")) // for docs/stores.md
 			for name, want := range test.want {
 				if got[name] != want {
 					t.Errorf("%s: %q, want %q", name, got[name], want)
