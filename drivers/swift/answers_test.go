@@ -130,7 +130,7 @@ func TestInfo(t *testing.T) {
 		err        string
 	}{
 		{said: `{"slo":{"max_manifest_segments":1000,"min_segment_size":1},"dlo":{},"bulk_delete":{"max_deletes_per_request":10000}}`,
-			want: info{most: 1000, nested: true, bulk: 10000, page: 1000}},
+			want: info{most: 1000, nested: true, bulk: 1000, page: 1000}},
 		{said: `{"slo":{"max_manifest_segments":1000,"min_segment_size":1},"dlo":{}}`, kind: "dlo", want: info{dynamic: true, most: 1000, nested: true, page: 1000}},
 		{said: `{"slo":{"max_manifest_segments":1000},"bulk_delete":{},"swift":{"max_file_size":5368709120,"container_listing_limit":10000}}`, want: info{most: 1000, bulk: 1000, page: 1000}}, // Ceph's
 		{said: `{"slo":{},"swift":{"container_listing_limit":100}}`, want: info{most: 1000, page: 100}},

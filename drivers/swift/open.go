@@ -131,7 +131,8 @@ func (d *Driver) ask(ctx context.Context, account string) error {
 // learn keeps what the cluster can do. The error is about a setting that it can't do.
 func (d *Driver) learn(all said) error {
 	if all.Bulk != nil {
-		d.info.bulk = cmp.Or(all.Bulk.Most, usualMost)
+		// Swift gives up after 1,000 objects that it can't remove (max_failed_deletes), and does not say which it has not tried.
+		d.info.bulk = min(cmp.Or(all.Bulk.Most, usualMost), usualMost)
 	}
 	if most := all.Swift.Page; most > 0 {
 		d.info.page = min(d.info.page, most) // it refuses to be asked for more

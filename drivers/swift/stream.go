@@ -207,7 +207,7 @@ func (s store) split(ctx context.Context, full, upload, ours string) error {
 	return err
 }
 
-// Complete is one PUT of the manifest, and two DELETEs.
+// Complete is what complete does, and two DELETEs.
 func (s store) Complete(ctx context.Context, full, upload string, _ parts.Sum, list []parts.Part) (parts.Made, int, error) {
 	if err := s.complete(ctx, full, upload, list); err != nil {
 		return parts.Made{}, 1, err
