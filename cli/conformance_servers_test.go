@@ -128,7 +128,8 @@ func TestConformanceOfServers(t *testing.T) {
 					t.Errorf("%s: %q, want %q", name, got[name], want)
 				}
 			}
-			passed, _, _ := r.Count()
+			passed, failed, _ := r.Count()
+			t.Attr("cases", fmt.Sprintf("%d passed, %d failed", passed, failed))
 			if passed < 80 || len(r.Left) > 0 || len(r.Latencies) < 5 || len(r.Speeds) != 4 {
 				t.Errorf("%d passed, left %q, %d latencies, %d speeds", passed, r.Left, len(r.Latencies), len(r.Speeds))
 			}

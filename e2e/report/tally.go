@@ -23,12 +23,6 @@ const maxLine = 2000
 // A testName is a test within its package; the package itself has an empty test.
 type testName struct{ pkg, test string }
 
-// parent is the test that name is a subtest of, or the package.
-func (name testName) parent() testName {
-	i := strings.LastIndexByte(name.test, '/')
-	return testName{name.pkg, name.test[:max(i, 0)]}
-}
-
 func (name testName) String() string {
 	return strings.TrimSpace(strings.TrimPrefix(name.pkg, module) + " " + name.test)
 }
@@ -39,12 +33,13 @@ type tally struct {
 
 	passed, failed, skipped int
 
+	begun     map[testName]bool
 	ran       map[testName]bool // those that passed or failed
 	hasTests  map[testName]bool // tests that have subtests, and packages that have tests
-	hasFault  map[testName]bool // tests and packages of which a part failed, so that they need not be counted
+	hasFault  map[testName]bool // tests and packages of which a part failed in their present run, so that they need not be counted
 	underWay  map[testName]bool
 	took      map[testName]time.Duration
-	ended     map[testName]string            // pass, fail or skip
+	ended     map[testName]string            // pass, fail or skip; the worst of several runs
 	attrs     map[testName]map[string]string // what tests say of themselves with testing.T.Attr
 	lines     map[testName][]string          // what the tests under way have printed
 	buildLogs map[string][]string            // by import path
@@ -53,6 +48,7 @@ type tally struct {
 func newTally(out io.Writer) *tally {
 	return &tally{
 		out:       out,
+		begun:     map[testName]bool{},
 		ran:       map[testName]bool{},
 		hasTests:  map[testName]bool{},
 		hasFault:  map[testName]bool{},
@@ -101,9 +97,13 @@ func (t *tally) read(r io.Reader) error {
 func (t *tally) add(e event) {
 	name := testName{e.Package, e.Test}
 	switch e.Action {
+	case "start": // of a package
+		delete(t.hasFault, name)
 	case "run":
-		t.hasTests[name.parent()] = true
+		t.hasTests[t.parent(name)] = true
+		t.begun[name] = true
 		t.underWay[name] = true
+		delete(t.hasFault, name)
 	case "output":
 		t.lines[name] = append(t.lines[name], e.Output)
 		if _, what, ok := strings.Cut(e.Output, "measured:"); ok {
@@ -126,6 +126,16 @@ func (t *tally) add(e event) {
 	}
 }
 
+// parent is the test that name is a subtest of, or the package. A slash may also be part of a subtest's own name.
+func (t *tally) parent(name testName) testName {
+	for i := strings.LastIndexByte(name.test, '/'); i > 0; i = strings.LastIndexByte(name.test[:i], '/') {
+		if above := (testName{name.pkg, name.test[:i]}); t.begun[above] {
+			return above
+		}
+	}
+	return testName{pkg: name.pkg}
+}
+
 // endUnfinished fails the tests of a package that were under way as its process ended, which it may have done by a panic.
 func (t *tally) endUnfinished(pkg string) {
 	var names []testName
@@ -146,7 +156,10 @@ func (t *tally) endUnfinished(pkg string) {
 func (t *tally) end(name testName, e event) {
 	took := time.Duration(e.Elapsed * float64(time.Second)).Round(10 * time.Millisecond)
 	isTest := name.test != ""
-	t.took[name], t.ended[name] = took, e.Action
+	t.took[name] = took
+	if was := t.ended[name]; was == "" || was == "pass" || e.Action == "fail" {
+		t.ended[name] = e.Action
+	}
 	switch e.Action {
 	case "pass":
 		t.ran[name] = true
@@ -164,7 +177,7 @@ func (t *tally) end(name testName, e event) {
 	case "fail":
 		t.ran[name] = true
 		if isTest {
-			t.hasFault[name.parent()] = true
+			t.hasFault[t.parent(name)] = true
 		}
 		if !t.hasFault[name] {
 			t.failed++

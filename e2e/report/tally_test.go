@@ -1,12 +1,10 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestTally(t *testing.T) {
@@ -51,6 +49,31 @@ func TestTally(t *testing.T) {
 			`{"Action":"fail",` + p + `,"Test":"TestA"}`,
 			`{"Action":"fail",` + p + `}`,
 		}, "1 passed, 1 failed", "FAIL   drivers/fs TestA"},
+		{"a slash in the name of a subtest", []string{
+			`{"Action":"start",` + p + `}`,
+			`{"Action":"run",` + p + `,"Test":"TestA"}`,
+			`{"Action":"run",` + p + `,"Test":"TestA/x/y"}`,
+			`{"Action":"run",` + p + `,"Test":"TestA/x/z"}`,
+			`{"Action":"pass",` + p + `,"Test":"TestA/x/y"}`,
+			`{"Action":"fail",` + p + `,"Test":"TestA/x/z"}`,
+			`{"Action":"fail",` + p + `,"Test":"TestA"}`,
+			`{"Action":"fail",` + p + `}`,
+		}, "1 passed, 1 failed", ""},
+		{"a test that runs twice", []string{
+			`{"Action":"start",` + p + `}`,
+			`{"Action":"run",` + p + `,"Test":"TestA"}`,
+			`{"Action":"run",` + p + `,"Test":"TestA/x"}`,
+			`{"Action":"fail",` + p + `,"Test":"TestA/x"}`,
+			`{"Action":"fail",` + p + `,"Test":"TestA"}`,
+			`{"Action":"run",` + p + `,"Test":"TestA"}`,
+			`{"Action":"run",` + p + `,"Test":"TestA/x"}`,
+			`{"Action":"pass",` + p + `,"Test":"TestA/x"}`,
+			`{"Action":"fail",` + p + `,"Test":"TestA"}`,
+			`{"Action":"fail",` + p + `}`,
+			`{"Action":"start",` + p + `}`,
+			`{"Action":"output",` + p + `,"Output":"panic before its first test\n"}`,
+			`{"Action":"fail",` + p + `}`,
+		}, "1 passed, 3 failed", "panic before its first test"},
 		{"a skipped test", []string{
 			`{"Action":"run",` + p + `,"Test":"TestA"}`,
 			`{"Action":"skip",` + p + `,"Test":"TestA"}`,
@@ -117,46 +140,5 @@ func TestRequired(t *testing.T) {
 func TestBadStream(t *testing.T) {
 	if err := newTally(&strings.Builder{}).read(strings.NewReader("go: no such tool\n")); err == nil {
 		t.Error("no error")
-	}
-}
-
-func TestTable(t *testing.T) {
-	lines := []string{
-		`{"Action":"run","Package":"M/drivers/x","Test":"TestConformance"}`,
-		`{"Action":"run","Package":"M/drivers/x","Test":"TestConformance/Put/a"}`,
-		`{"Action":"pass","Package":"M/drivers/x","Test":"TestConformance/Put/a","Elapsed":0.1}`,
-		`{"Action":"run","Package":"M/drivers/x","Test":"TestConformance/Put/b"}`,
-		`{"Action":"fail","Package":"M/drivers/x","Test":"TestConformance/Put/b","Elapsed":0.1}`,
-		`{"Action":"fail","Package":"M/drivers/x","Test":"TestConformance","Elapsed":3.21}`,
-		`{"Action":"run","Package":"M/e2e","Test":"TestOCIConformance/x"}`,
-		`{"Action":"attr","Package":"M/e2e","Test":"TestOCIConformance/x","Key":"server","Value":"Store 1.2"}`,
-		`{"Action":"run","Package":"M/e2e","Test":"TestOCIConformance/x/1.1"}`,
-		`{"Action":"attr","Package":"M/e2e","Test":"TestOCIConformance/x/1.1","Key":"results","Value":"47 passed, 0 failed"}`,
-		`{"Action":"pass","Package":"M/e2e","Test":"TestOCIConformance/x/1.1","Elapsed":4}`,
-		`{"Action":"pass","Package":"M/e2e","Test":"TestOCIConformance/x","Elapsed":5}`,
-		`{"Action":"run","Package":"M/e2e","Test":"TestPushAndPull/x"}`,
-		`{"Action":"pass","Package":"M/e2e","Test":"TestPushAndPull/x","Elapsed":6}`,
-	}
-	tally := newTally(io.Discard)
-	if err := tally.read(strings.NewReader(strings.ReplaceAll(strings.Join(lines, "\n"), "M/", module))); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "stores.txt")
-	if err := os.WriteFile(file, []byte("# a comment\nx | drivers/x TestConformance | x on Store\ny | drivers/y TestConformance | y\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := readStores(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page := tally.table(rows, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
-	for _, want := range []string{
-		"on 2 January 2026.",
-		"| x on Store | Store 1.2 | 1 passed, 1 failed, 3.2s | 47 passed, 0 failed, 4s | not run | 1 passed, 0 failed, 6s |\n",
-		"| y | none | not run | not run | not run | not run |\n",
-	} {
-		if !strings.Contains(page, want) {
-			t.Errorf("no %q in\n%s", want, page)
-		}
 	}
 }

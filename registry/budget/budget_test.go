@@ -1,6 +1,7 @@
 package budget_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -45,18 +46,21 @@ func holdWith(t *testing.T, d drivers.Driver, store budget.Store, more map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	var said []string
 	for _, result := range results {
-		t.Logf("%3d of %3d  %s  %v", result.Total, result.Limit, result.Work, result.Requests)
 		for work, n := range more {
 			if strings.HasPrefix(result.Work, work) {
 				result.Limit += n
 			}
 		}
+		t.Logf("%3d of %3d  %s  %v", result.Total, result.Limit, result.Work, result.Requests)
+		said = append(said, fmt.Sprintf("%s: %d of %d", result.Work, result.Total, result.Limit))
 		if !result.Met() {
 			t.Errorf("%s: %d requests to the store, %d allowed: %v", result.Work, result.Total, result.Limit, result.Requests)
 		}
 	}
-	if len(results) < 10 {
+	t.Attr("requests", strings.Join(said, "; ")) // for docs/stores.md
+	if len(results) < 11 {
 		t.Errorf("only %d kinds of work were counted", len(results))
 	}
 }
