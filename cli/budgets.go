@@ -67,6 +67,7 @@ func (p program) budgets(ctx context.Context, l loaded) (results []budget.Result
 	if err != nil {
 		return nil, l.placed(err)
 	}
+	defer closeDriver(d)
 	if store.Requests == nil {
 		counted := counting.New(d, counting.Options{})
 		d, store = counted, budget.Calls(counted)

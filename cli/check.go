@@ -118,9 +118,7 @@ func check(ctx context.Context, l loaded, timeout time.Duration, tell func(resul
 		tell(result{"open", failed, l.placed(err).Error(), fixFor(err, "correct the settings below storage."+l.driver.Name)})
 		return
 	}
-	if c, ok := store.(interface{ Close() }); ok {
-		defer c.Close()
-	}
+	defer closeDriver(store)
 	tell(result{"open", passed, took(began), ""})
 	newProbe(store, l.settings, timeout, tell).run(ctx)
 }

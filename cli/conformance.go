@@ -237,10 +237,3 @@ func (p program) write(r *report.Report, f conformanceFlags, asJSON bool) error 
 	}
 	return err
 }
-
-// closeDriver closes d if it can be closed.
-func closeDriver(d drivers.Driver) {
-	if c, ok := d.(interface{ Close() }); ok {
-		c.Close()
-	}
-}

@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/longshore-registry/longshore/config"
 	"github.com/longshore-registry/longshore/drivers"
@@ -40,7 +41,7 @@ func table(root string) []driver {
 				return "container " + path.Join(c.Container, c.Prefix) + ", identity from " + c.AuthURL
 			}),
 		entry("plugin", "A program that keeps the images where it knows to; docs/plugins.md tells how one is written.", plugin.Defaults(), plugin.Open,
-			func(c plugin.Config) string { return "plugin " + strings.Join(c.Command, " ") }),
+			func(c plugin.Config) string { return "program " + c.Command[0] }),
 		entry("memory", "The memory of the process, for trying things: the images are gone when it ends.", memory.Defaults(), memory.Open,
 			func(memory.Config) string { return "memory of this process, gone when it ends" }),
 	}
@@ -54,7 +55,8 @@ type Driver struct {
 // NewDriver makes a Driver of what a package of a driver exports. name is its key below storage, doc a
 // sentence for the reference of the settings, defaults the settings of a user who says nothing: a struct whose fields have
 // yaml tags, in the types that package config knows. open is asked after defaults, changed by
-// the configuration, has passed Validate. place says in words where the images are, without secrets.
+// the configuration, has passed Validate. If a pointer to them has a method LogTo(*slog.Logger), serve
+// calls it with its log before open. place says in words where the images are, without secrets.
 func NewDriver[C interface{ Validate() error }, D drivers.Driver](
 	name, doc string, defaults C, open func(context.Context, C) (D, error), place func(C) string,
 ) Driver {
@@ -78,7 +80,8 @@ func (p program) drivers() ([]driver, error) {
 type driver struct {
 	config.Alternative
 	open  func(context.Context) (drivers.Driver, error)
-	place func() string // where the images are, in words; no secrets
+	logTo func(*slog.Logger) // before open: for a driver that has something to log
+	place func() string      // where the images are, in words; no secrets
 }
 
 // entry makes a driver of what its package exports.
@@ -94,6 +97,11 @@ func entry[C interface{ Validate() error }, D drivers.Driver](
 				return nil, err
 			}
 			return d, nil
+		},
+		logTo: func(log *slog.Logger) {
+			if l, ok := any(c).(interface{ LogTo(*slog.Logger) }); ok {
+				l.LogTo(log)
+			}
 		},
 		place: func() string { return place(*c) },
 	}
@@ -119,4 +127,15 @@ func absolute(path string) string {
 		return full
 	}
 	return path
+}
+
+// closeDriver closes d if it can be closed: a plugin ends then, connections are given back. What is
+// stored does not depend on it, so an error is dropped.
+func closeDriver(d drivers.Driver) {
+	switch c := d.(type) {
+	case interface{ Close() }:
+		c.Close()
+	case io.Closer:
+		_ = c.Close()
+	}
 }

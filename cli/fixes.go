@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/longshore-registry/longshore/config"
 	"github.com/longshore-registry/longshore/drivers"
 )
 
@@ -30,22 +31,48 @@ func fixFor(err error, otherwise string) string {
 }
 
 // aboutKey is a driver's message that begins with the key of the setting that is likely wrong.
-var aboutKey = regexp.MustCompile(`^([a-z_]+(?:\.[a-z_]+)*): `)
+var aboutKey = regexp.MustCompile(`^([a-z0-9_]+(?:\.[a-z0-9_]+)*): `)
 
-// placed adds to an error of a driver where the setting that it names was set.
+// placed adds to an error of a driver where the setting that it names was set; of several errors, a line
+// each, to each.
 func (l loaded) placed(err error) error {
-	m := aboutKey.FindStringSubmatch(err.Error())
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = l.placedLine(line)
+	}
+	return placedError{strings.Join(lines, "\n"), err}
+}
+
+// placedError is an error with another text.
+type placedError struct {
+	text string
+	error
+}
+
+// Error is the text.
+func (e placedError) Error() string { return e.text }
+
+// Unwrap gives the error itself.
+func (e placedError) Unwrap() error { return e.error }
+
+// placedLine adds to a line that begins with a setting's key where it was set.
+func (l loaded) placedLine(line string) string {
+	m := aboutKey.FindStringSubmatch(line)
 	if m == nil {
-		return err
+		return line
 	}
 	driver := "storage." + l.driver.Name + "."
 	path := driver + m[1]
+	var near config.Key // the setting, or what holds it: a plugin may name one of its own that is not set
 	for _, k := range l.keys {
-		if k.Path == path || strings.HasPrefix(k.Path, driver) && strings.HasPrefix(path, k.Path+".") { // of a plugin's own settings only the whole is a key
-			return fmt.Errorf("%s: storage.%s.%w", k.Source, l.driver.Name, err)
+		if strings.HasPrefix(k.Path, driver) && strings.HasPrefix(path+".", k.Path+".") && len(k.Path) > len(near.Path) {
+			near = k
 		}
 	}
-	return err
+	if near.Path == "" {
+		return line
+	}
+	return fmt.Sprintf("%s: storage.%s.%s", near.Source, l.driver.Name, line)
 }
 
 // origin says where the settings are from.

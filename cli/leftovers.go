@@ -55,6 +55,7 @@ The exit code is 1 if the store could not be asked, or something could not be re
 		if err != nil {
 			return l.placed(err)
 		}
+		defer closeDriver(store)
 		sweep := drivers.ExtrasOf(store).Sweep
 		if sweep == nil {
 			return adviceError{fmt.Errorf("the driver %s has no way to find leftovers", l.driver.Name),

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"longshore": func() { os.Exit(Main()) }})
+	testscript.Main(m, map[string]func(){"longshore": func() { os.Exit(Main()) }, "longshore-fs": folderPlugin})
 }
 
 // TestScripts runs testdata/script/*.txtar against the program. In them $ADDR is a free address,
@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PORT", port)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"get": get, "terminate": terminate},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"get": get, "terminate": terminate, "push": pushImage, "killchild": killChild},
 	})
 }
 

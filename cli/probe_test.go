@@ -134,17 +134,33 @@ func TestProbeLimitsEachStep(t *testing.T) {
 }
 
 func TestPlacesErrorsOfDrivers(t *testing.T) {
-	l, err := program{env: []string{"LONGSHORE_STORAGE_FS_ROOT=/x"}}.load(nil)
+	folder, err := program{env: []string{"LONGSHORE_STORAGE_FS_ROOT=/x"}}.load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]string{
-		"root: no such folder": "env LONGSHORE_STORAGE_FS_ROOT: storage.fs.root: no such folder",
-		"else: broken":         "else: broken",
-		"broken":               "broken",
+	plugin, err := program{}.load([]string{writeFile(t, "c.yml", "storage:\n  plugin:\n    command: p\n    config:\n      roots: [a]\n      auth:\n        user: x\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(line string) string { return plugin.file + ":" + line + ": storage.plugin." }
+	for _, c := range []struct {
+		l          loaded
+		text, want string
+	}{
+		{folder, "root: no such folder", "env LONGSHORE_STORAGE_FS_ROOT: storage.fs.root: no such folder"},
+		{folder, "else: broken", "else: broken"},
+		{folder, "broken", "broken"},
+		{plugin, "config.roots: too few", at("5") + "config.roots: too few"},
+		{plugin, "config.auth.user: unknown", at("7") + "config.auth.user: unknown"},
+		{plugin, "config.auth.key2: required", at("5") + "config.auth.key2: required"},
+		{plugin, "config.roots: a\nconfig.auth.user: b", at("5") + "config.roots: a\n" + at("7") + "config.auth.user: b"},
+		{plugin, "command: ended", at("3") + "command: ended"},
 	} {
-		if got := l.placed(errors.New(text)).Error(); got != want {
-			t.Errorf("got %q, want %q", got, want)
+		if got := c.l.placed(errors.New(c.text)).Error(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
 		}
+	}
+	if err := folder.placed(drivers.ErrDenied); !errors.Is(err, drivers.ErrDenied) {
+		t.Errorf("the kind is lost: %v", err)
 	}
 }

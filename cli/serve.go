@@ -68,6 +68,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 	go func() {
 		defer close(tried)
 		opened <- guard(func() error {
+			l.driver.logTo(log)
 			store, err := l.driver.open(opening)
 			if err != nil {
 				return err
@@ -75,9 +76,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			if i, ok := store.(interface{ Identity() string }); ok {
 				log.Info("credentials for the store", "identity", i.Identity())
 			}
-			if c, ok := store.(interface{ Close() }); ok {
-				closeStore = c.Close
-			}
+			closeStore = func() { closeDriver(store) }
 			r, err = registry.Open(opening, store, registryOptions(l.settings, log))
 			return err
 		})
