@@ -21,37 +21,39 @@ type object struct {
 type reads struct {
 	driver drivers.Driver
 
-	mu      sync.Mutex
-	flights map[string]*flight
+	mu sync.Mutex
+	// next has a key as long as a read of it is under way: the read that begins then, or nil if nobody waits for it.
+	next map[string]*flight
 }
 
+// flight is a read for all who came while another was under way.
 type flight struct {
+	ctx     context.Context // ends when the last waiter has gone
+	cancel  context.CancelFunc
+	waiters int
 	done    chan struct{}
 	object  object
 	err     error
-	waiters int
-	cancel  context.CancelFunc
-	next    *flight // waits for this one to end
 }
 
 func newReads(d drivers.Driver) *reads {
-	return &reads{driver: d, flights: map[string]*flight{}}
+	return &reads{driver: d, next: map[string]*flight{}}
 }
 
 // get reads the whole object at key.
 func (r *reads) get(ctx context.Context, key string) (object, error) {
 	r.mu.Lock()
-	f := r.flights[key]
-	switch {
-	case f == nil:
+	f, busy := r.next[key]
+	if !busy {
+		r.next[key] = nil
+		r.mu.Unlock()
+		defer r.landed(key)
+		return readObject(ctx, r.driver, key)
+	}
+	if f == nil {
 		f = &flight{done: make(chan struct{})}
-		r.flights[key] = f
-		r.start(ctx, key, f)
-	case f.next == nil:
-		f.next = &flight{done: make(chan struct{})}
-		f = f.next
-	default:
-		f = f.next
+		f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		r.next[key] = f
 	}
 	f.waiters++
 	r.mu.Unlock()
@@ -60,33 +62,40 @@ func (r *reads) get(ctx context.Context, key string) (object, error) {
 	case <-f.done:
 		return f.object, f.err
 	case <-ctx.Done():
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if f.waiters--; f.waiters == 0 && f.cancel != nil {
-			f.cancel()
-		}
+		r.leave(key, f)
 		return object{}, ctx.Err()
 	}
 }
 
-// start runs f on a context that ends when its last waiter has gone. r.mu is held.
-func (r *reads) start(ctx context.Context, key string, f *flight) {
-	var flightCtx context.Context
-	flightCtx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+// landed begins the next read of key, if anybody waits for it.
+func (r *reads) landed(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.next[key]
+	if f == nil {
+		delete(r.next, key)
+		return
+	}
+	r.next[key] = nil
 	go func() {
-		f.object, f.err = readObject(flightCtx, r.driver, key)
-		f.cancel()
-		r.mu.Lock()
-		next := f.next
-		if next != nil && next.waiters > 0 {
-			r.flights[key] = next
-			r.start(ctx, key, next)
-		} else {
-			delete(r.flights, key)
-		}
-		r.mu.Unlock()
+		defer f.cancel()
+		f.object, f.err = readObject(f.ctx, r.driver, key)
+		r.landed(key)
 		close(f.done)
 	}()
+}
+
+// leave ends a read for which nobody waits any more, also one that has not begun.
+func (r *reads) leave(key string, f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.waiters--; f.waiters > 0 {
+		return
+	}
+	f.cancel()
+	if r.next[key] == f {
+		r.next[key] = nil
+	}
 }
 
 // readObject reads a small object, again from the beginning when its body breaks off: it may have been replaced.

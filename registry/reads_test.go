@@ -71,8 +71,46 @@ func TestReadEndsWithItsLastWaiter(t *testing.T) {
 		wg.Wait()
 		<-ended
 		synctest.Wait()
-		if len(r.flights) != 0 {
-			t.Errorf("%d reads are still noted", len(r.flights))
+		if len(r.next) != 0 {
+			t.Errorf("%d reads are still noted", len(r.next))
+		}
+	})
+}
+
+// A read for which nobody waits any more is not made, and who comes after that gets one of its own.
+func TestReadThatNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var count atomic.Int32
+		gate := make(chan struct{})
+		d := memory.New(memory.Options{Hook: func(_ context.Context, op, _ string) memory.Outcome {
+			if op == "reader" {
+				count.Add(1)
+				<-gate
+			}
+			return memory.Outcome{}
+		}})
+		must(t, d.Put(t.Context(), "k", []byte("v")))
+		r := newReads(d)
+		var wg sync.WaitGroup
+		read := func(ctx context.Context, want error) {
+			wg.Go(func() {
+				if o, err := r.get(ctx, "k"); !errors.Is(err, want) || err == nil && string(o.body) != "v" {
+					t.Errorf("got %q %v", o.body, err)
+				}
+			})
+			synctest.Wait()
+		}
+		impatient, leave := context.WithCancel(t.Context())
+		read(t.Context(), nil)
+		read(impatient, context.Canceled)
+		leave()
+		synctest.Wait()
+		read(t.Context(), nil)
+		close(gate)
+		wg.Wait()
+		synctest.Wait()
+		if n := count.Load(); n != 2 || len(r.next) != 0 {
+			t.Errorf("%d requests to the store, want 2; %d reads are still noted", n, len(r.next))
 		}
 	})
 }
