@@ -25,6 +25,7 @@ import (
 
 type server struct {
 	registry *registry.Registry
+	router   http.Handler
 	options  Options
 	log      *slog.Logger
 }
@@ -76,7 +77,38 @@ func New(r *registry.Registry, o Options) http.Handler {
 	m.Handle(name+"/", s.handle(methods{"DELETE": s.deleteRepository}.serve)).MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
 		return r.Method == http.MethodDelete
 	})
-	return m
+	s.router = m
+	return s
+}
+
+// ServeHTTP answers a request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := s.shortcut(r); h != nil {
+		s.answer(w, r, h)
+		return
+	}
+	s.router.ServeHTTP(w, r)
+}
+
+// shortcut is the endpoint of the requests that there are most of, those that read a manifest or a blob, if all in their path is
+// valid. For any other it returns nil: the router, which tries one regular expression after another, says what it is.
+func (s *server) shortcut(r *http.Request) handler {
+	path, ok := strings.CutPrefix(r.URL.Path, "/v2/")
+	slash := strings.LastIndexByte(path, '/')
+	if !ok || slash < 0 || r.URL.RawPath != "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil
+	}
+	path, last := path[:slash], path[slash+1:]
+	if repo, ok := strings.CutSuffix(path, "/manifests"); ok && registry.CheckName(repo) == nil {
+		if tag, d, err := parseReference(last); err == nil {
+			return func(w http.ResponseWriter, r *http.Request) error { return s.sendManifest(w, r, repo, tag, d) }
+		}
+	} else if repo, ok := strings.CutSuffix(path, "/blobs"); ok && registry.CheckName(repo) == nil {
+		if d, err := registry.ParseDigest(last); err == nil {
+			return func(w http.ResponseWriter, r *http.Request) error { return s.sendBlob(w, r, repo, d) }
+		}
+	}
+	return nil
 }
 
 // handler is an endpoint. Before it has written anything it may return an error, which becomes the
@@ -103,43 +135,50 @@ func (m methods) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) handle(h handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		out := newResponse(w, s.options.IdleTimeout)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, h) })
+}
+
+func (s *server) answer(w http.ResponseWriter, r *http.Request, h handler) {
+	start := time.Now()
+	out := newResponse(w, s.options.IdleTimeout)
+	if r.Body != http.NoBody {
 		r.Body = newBody(w, r, s.options.IdleTimeout)
-		header := out.Header()
-		header.Set("Docker-Distribution-Api-Version", "registry/2.0")
-		header.Set("X-Content-Type-Options", "nosniff")
-		var err error
-		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
-				s.log.Error("a request failed by a fault in longshore; please report it", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				err = &statusError{http.StatusInternalServerError, unknown, "the registry failed; its log says more", nil}
-			}
-			answered := err == nil || s.answerError(out, err)
-			s.logRequest(out, r, start, err)
-			if !answered {
-				panic(http.ErrAbortHandler) // else net/http would end the answer as if it were whole
-			}
-		}()
-		err = h(out, r)
-	})
+	}
+	header := out.Header()
+	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	header.Set("X-Content-Type-Options", "nosniff")
+	var err error
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			s.log.Error("a request failed by a fault in longshore; please report it", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			err = &statusError{http.StatusInternalServerError, unknown, "the registry failed; its log says more", nil}
+		}
+		answered := err == nil || s.answerError(out, err)
+		s.logRequest(out, r, start, err)
+		if !answered {
+			panic(http.ErrAbortHandler) // else net/http would end the answer as if it were whole
+		}
+	}()
+	err = h(out, r)
 }
 
 func (s *server) logRequest(w *response, r *http.Request, start time.Time, err error) {
 	level := slog.LevelDebug
+	switch {
+	case w.status >= 500:
+		level = slog.LevelError
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPatch:
+		level = slog.LevelInfo
+	}
+	if !s.log.Enabled(r.Context(), level) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status), slog.Int64("bytes", w.written),
 		slog.Float64("took_ms", float64(time.Since(start).Microseconds())/1000), slog.String("client", s.client(r).String()),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", err.Error()))
-	}
-	switch {
-	case w.status >= 500:
-		level = slog.LevelError
-	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPatch:
-		level = slog.LevelInfo
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }

@@ -24,6 +24,10 @@ func (s *server) getBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.sendBlob(w, r, repo, d)
+}
+
+func (s *server) sendBlob(w http.ResponseWriter, r *http.Request, repo string, d digest.Digest) error {
 	blob, err := s.registry.Blob(r.Context(), repo, d)
 	if err != nil {
 		return err
@@ -100,6 +104,9 @@ func etags(lines []string) []string {
 }
 
 func etagIn(lines []string, d digest.Digest) bool {
+	if len(lines) == 0 {
+		return false
+	}
 	list := etags(lines)
 	return slices.Contains(list, "*") || slices.Contains(list, d.String())
 }

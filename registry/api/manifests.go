@@ -17,21 +17,29 @@ func reference(r *http.Request) (repo, tag string, d digest.Digest, err error) {
 	if repo, err = repository(r); err != nil {
 		return
 	}
-	text := variable(r, "reference")
+	tag, d, err = parseReference(variable(r, "reference"))
+	return
+}
+
+func parseReference(text string) (tag string, d digest.Digest, err error) {
 	if strings.Contains(text, ":") {
 		d, err = registry.ParseDigest(text)
 		return
 	}
-	return repo, text, "", registry.CheckTag(text)
+	return text, "", registry.CheckTag(text)
 }
 
-// getManifest always answers with the bytes and the type that were pushed, whatever Accept says: nothing is converted, and a client
-// that can't use the type says so better than a 404 does.
 func (s *server) getManifest(w http.ResponseWriter, r *http.Request) error {
 	repo, tag, d, err := reference(r)
 	if err != nil {
 		return err
 	}
+	return s.sendManifest(w, r, repo, tag, d)
+}
+
+// sendManifest always answers with the bytes and the type that were pushed, whatever Accept says: nothing is converted, and a client
+// that can't use the type says so better than a 404 does.
+func (s *server) sendManifest(w http.ResponseWriter, r *http.Request, repo, tag string, d digest.Digest) (err error) {
 	var m *registry.Manifest
 	cache := cacheByDigest
 	if tag != "" {
