@@ -33,16 +33,16 @@ func repoPrefix(repo string) string { return "repos/" + repo + "/_" }
 func repoCondemnedKey(repo string) string { return repoPrefix(repo) + "condemned" }
 
 func linkKey(repo string, d digest.Digest) string {
-	return repoPrefix(repo) + "blobs/" + string(d.Algorithm()) + "/" + d.Encoded()
+	return "repos/" + repo + "/_blobs/" + string(d.Algorithm()) + "/" + d.Encoded()
 }
 
 func manifestKey(repo string, d digest.Digest) string {
-	return repoPrefix(repo) + "manifests/" + string(d.Algorithm()) + "/" + d.Encoded()
+	return "repos/" + repo + "/_manifests/" + string(d.Algorithm()) + "/" + d.Encoded()
 }
 
 func tagsPrefix(repo string) string { return repoPrefix(repo) + "tags/" }
 
-func tagKey(repo, tag string) string { return tagsPrefix(repo) + tag }
+func tagKey(repo, tag string) string { return "repos/" + repo + "/_tags/" + tag }
 
 func referrersPrefix(repo string, subject digest.Digest) string {
 	return repoPrefix(repo) + "referrers/" + string(subject.Algorithm()) + "/" + subject.Encoded() + "/"

@@ -31,7 +31,8 @@ type Manifest struct {
 	Body      []byte // never changed
 	Pushed    time.Time
 
-	id string // of this very push
+	id  string // of this very push
+	raw []byte // the object in the store, whose end Body is; nil if this was never written or read
 }
 
 // descriptor is one in a manifest; fields that the registry has no use for are left out.
@@ -343,12 +344,15 @@ type manifestHeader struct {
 	ID        string    `json:"id"` // a nonce: tells this push from any other of the same bytes
 }
 
+// encode returns the object that is to be stored.
 func (m *Manifest) encode() ([]byte, error) {
 	head, err := json.Marshal(manifestHeader{m.MediaType, int64(len(m.Body)), m.Pushed, m.id})
 	if err != nil {
 		return nil, err
 	}
-	return bytes.Join([][]byte{head, m.Body}, []byte{'\n'}), nil
+	m.raw = bytes.Join([][]byte{head, m.Body}, []byte{'\n'})
+	m.Body = m.raw[len(head)+1:]
+	return m.raw, nil
 }
 
 func decodeManifest(d digest.Digest, b []byte) (*Manifest, error) {
@@ -360,5 +364,5 @@ func decodeManifest(d digest.Digest, b []byte) (*Manifest, error) {
 	if h.Size != int64(len(body)) || d.Algorithm().FromBytes(body) != d {
 		return nil, fmt.Errorf("manifest %s: its content is not what was stored", d)
 	}
-	return &Manifest{Digest: d, MediaType: h.MediaType, Body: body, Pushed: h.Pushed, id: h.ID}, nil
+	return &Manifest{Digest: d, MediaType: h.MediaType, Body: body, Pushed: h.Pushed, id: h.ID, raw: b}, nil
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,18 +40,52 @@ func (r *Registry) Resolve(ctx context.Context, repo, tag string) (digest.Digest
 }
 
 func (r *Registry) readTag(ctx context.Context, repo, tag string) (tagRecord, drivers.Info, error) {
+	k, info, err := r.lookUpTag(ctx, repo, tag)
+	return k.record, info, err
+}
+
+// knownTag remembers what a tag's record says. It is used as long as the record is the very same, which is read at every
+// request.
+type knownTag struct {
+	body   []byte // of the record
+	etag   string
+	record tagRecord
+
+	// manifest is the id of the push of the manifest for which the tag stands: the one that the record names or, when
+	// the manifest was pushed again, with another tag perhaps, the one that was there after this very record was read. Since a DELETE of
+	// the manifest takes its tags away first, that one is there as long as the tag is.
+	manifest string
+}
+
+// lookUpTag reads a tag's record.
+func (r *Registry) lookUpTag(ctx context.Context, repo, tag string) (knownTag, drivers.Info, error) {
 	if err := errors.Join(CheckName(repo), CheckTag(tag)); err != nil {
-		return tagRecord{}, drivers.Info{}, err
+		return knownTag{}, drivers.Info{}, err
 	}
 	key := tagKey(repo, tag)
 	o, err := r.reads.get(ctx, key)
 	if errors.Is(err, drivers.ErrNotFound) {
-		return tagRecord{}, drivers.Info{}, manifestUnknown(repo, tag)
+		r.tags.Invalidate(key)
+		return knownTag{}, drivers.Info{}, manifestUnknown(repo, tag)
 	} else if err != nil {
-		return tagRecord{}, drivers.Info{}, err
+		return knownTag{}, drivers.Info{}, err
+	}
+	k, err := r.knowTag(key, o)
+	return k, o.info, err
+}
+
+// knowTag decodes a tag's record, unless this process did so before.
+func (r *Registry) knowTag(key string, o object) (knownTag, error) {
+	if k, ok := r.tags.GetIfPresent(key); ok && k.etag == o.info.ETag && bytes.Equal(k.body, o.body) {
+		return k, nil
 	}
 	t, err := decodeTag(key, o.body)
-	return t, o.info, err
+	if err != nil {
+		return knownTag{}, err
+	}
+	k := knownTag{body: o.body, etag: o.info.ETag, record: t, manifest: t.Manifest}
+	r.tags.Set(key, k)
+	return k, nil
 }
 
 func decodeTag(key string, body []byte) (tagRecord, error) {
@@ -67,18 +102,24 @@ func decodeTag(key string, body []byte) (tagRecord, error) {
 
 // ManifestByTag returns what a tag points at: one request if this process has the manifest, else two.
 func (r *Registry) ManifestByTag(ctx context.Context, repo, tag string) (*Manifest, error) {
-	t, _, err := r.readTag(ctx, repo, tag)
+	k, _, err := r.lookUpTag(ctx, repo, tag)
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := r.manifests.GetIfPresent(manifestID{repo, t.Digest}); ok && m.id == t.Manifest {
+	if m, ok := r.manifests.GetIfPresent(manifestID{repo, k.record.Digest}); ok && m.id == k.manifest {
 		return m, nil
 	}
-	m, err := r.Manifest(ctx, repo, t.Digest)
+	m, err := r.Manifest(ctx, repo, k.record.Digest)
 	if HasCode(err, ManifestUnknown) {
 		return nil, manifestUnknown(repo, tag)
+	} else if err != nil {
+		return nil, err
 	}
-	return m, err
+	if m.id != k.manifest {
+		k.manifest = m.id
+		r.tags.Set(tagKey(repo, tag), k)
+	}
+	return m, nil
 }
 
 // Manifest returns a manifest by its digest, in one request. MANIFEST_UNKNOWN if the repository does not have it.
@@ -93,6 +134,9 @@ func (r *Registry) Manifest(ctx context.Context, repo string, d digest.Digest) (
 		return nil, manifestUnknown(repo, d.String())
 	} else if err != nil {
 		return nil, err
+	}
+	if m, ok := r.manifests.GetIfPresent(manifestID{repo, d}); ok && bytes.Equal(m.raw, o.body) {
+		return m, nil
 	}
 	m, err := decodeManifest(d, o.body)
 	if err != nil {
@@ -197,17 +241,13 @@ func (r *Registry) deleteTagsOf(ctx context.Context, repo string, d digest.Diges
 
 // listedTag reads a tag's record unless it has the etag at which this process read it before.
 func (r *Registry) listedTag(ctx context.Context, entry drivers.Entry) (tagRecord, error) {
-	id := entry.Key + "\n" + entry.ETag
-	if t, ok := r.tags.GetIfPresent(id); ok {
-		return t, nil
+	if k, ok := r.tags.GetIfPresent(entry.Key); ok && k.etag == entry.ETag {
+		return k.record, nil
 	}
 	o, err := r.reads.get(ctx, entry.Key)
 	if err != nil {
 		return tagRecord{}, err
 	}
-	t, err := decodeTag(entry.Key, o.body)
-	if err == nil {
-		r.tags.Set(entry.Key+"\n"+o.info.ETag, t)
-	}
-	return t, err
+	k, err := r.knowTag(entry.Key, o)
+	return k.record, err
 }

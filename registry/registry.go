@@ -42,7 +42,7 @@ type Registry struct {
 	records   *otter.Cache[blobKey, knownBlob]
 	manifests *otter.Cache[manifestID, *Manifest]
 	holders   *otter.Cache[string, []string] // digest: repositories that had it; a hint for mounts
-	tags      *otter.Cache[string, tagRecord]
+	tags      *otter.Cache[string, knownTag] // by key
 
 	uploadLife   time.Duration
 	uploadMemory *semaphore.Weighted
@@ -99,10 +99,13 @@ func (r *Registry) makeCaches(memory uint64) error {
 	})
 	r.manifests, errs[1] = otter.New(&otter.Options[manifestID, *Manifest]{
 		MaximumWeight: max(memory/2, 1<<20),
-		Weigher:       func(_ manifestID, m *Manifest) uint32 { return uint32(len(m.Body) + perRecord) },
+		Weigher:       func(_ manifestID, m *Manifest) uint32 { return uint32(len(m.raw) + perRecord) },
 	})
 	r.holders, errs[2] = otter.New(&otter.Options[string, []string]{MaximumSize: int(max(memory/16/perRecord, 64))})
-	r.tags, errs[3] = otter.New(&otter.Options[string, tagRecord]{MaximumSize: int(max(memory/8/perRecord, 64))})
+	r.tags, errs[3] = otter.New(&otter.Options[string, knownTag]{
+		MaximumWeight: max(memory/8, 64*perRecord),
+		Weigher:       func(_ string, k knownTag) uint32 { return uint32(len(k.body) + perRecord) },
+	})
 	r.sessions, errs[4] = otter.New(&otter.Options[string, *liveUpload]{
 		MaximumSize:      int(max(memory/8/(4*perRecord), 64)),
 		ExpiryCalculator: otter.ExpiryWriting[string, *liveUpload](r.uploadLife),
