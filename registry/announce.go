@@ -31,9 +31,9 @@ func (r *Registry) waitOut(ctx context.Context, key string) error {
 		} else if err != nil {
 			return err
 		}
-		var a announcement
-		if err := json.Unmarshal(o.body, &a); err != nil {
-			return &drivers.Error{Op: "read announcement", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+		a, err := decodeAnnouncement(key, o.body)
+		if err != nil {
+			return err
 		}
 		if r.now().After(a.Until.Add(clockLeeway)) {
 			return nil
@@ -44,4 +44,12 @@ func (r *Registry) waitOut(ctx context.Context, key string) error {
 			return ctx.Err()
 		}
 	}
+}
+
+func decodeAnnouncement(key string, body []byte) (announcement, error) {
+	var a announcement
+	if err := json.Unmarshal(body, &a); err != nil {
+		return announcement{}, &drivers.Error{Op: "read announcement", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	}
+	return a, nil
 }

@@ -75,8 +75,16 @@ func (r *Registry) readRecord(ctx context.Context, d digest.Digest) (blobRecord,
 	if err != nil {
 		return blobRecord{}, err
 	}
+	return decodeRecord(key, o.body)
+}
+
+func decodeRecord(key string, body []byte) (blobRecord, error) {
 	var record blobRecord
-	if err := json.Unmarshal(o.body, &record); err != nil || record.Data == "" || record.Size < 0 {
+	err := json.Unmarshal(body, &record)
+	if err == nil {
+		err = drivers.CheckKey("registry", "record", record.Data)
+	}
+	if err != nil || record.Size < 0 {
 		return blobRecord{}, &drivers.Error{Op: "read record", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
 	}
 	return record, nil

@@ -63,6 +63,9 @@ func parentKey(repo string, child, index digest.Digest) string {
 // digestElement writes a digest as one element of a key, where ':' may not stand.
 func digestElement(d digest.Digest) string { return string(d.Algorithm()) + "-" + d.Encoded() }
 
+// maxDigestElement is the length of the longest, that of a sha512.
+const maxDigestElement = 7 + 128
+
 func parseDigestElement(s string) (digest.Digest, error) {
 	return ParseDigest(strings.Replace(s, "-", ":", 1))
 }

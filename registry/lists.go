@@ -30,6 +30,24 @@ func (r *Registry) page(ctx context.Context, prefix, after string, n int) (keys 
 	return keys, false, nil
 }
 
+// position is a text that sorts among keys as last does, whatever a client sends as last. No key of the listing is longer than
+// longest. Not every store takes what is no part of any key: what is not UTF-8, a zero byte, a position longer than a key can be.
+func position(last string, longest int) string {
+	const inKeys = "-./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz" // in the order of their bytes
+	last = last[:min(len(last), longest)]
+	for i := range len(last) {
+		if strings.IndexByte(inKeys, last[i]) >= 0 {
+			continue
+		}
+		before := strings.LastIndexFunc(inKeys, func(c rune) bool { return byte(c) < last[i] })
+		if before < 0 {
+			return last[:i]
+		}
+		return last[:i] + inKeys[before:before+1] + "~" // which sorts after all that keys have
+	}
+	return last
+}
+
 // Tags lists up to n tags of a repository that come after last in the order of their bytes. more says that there are
 // others. NAME_UNKNOWN if the repository does not exist.
 func (r *Registry) Tags(ctx context.Context, repo, last string, n int) (tags []string, more bool, err error) {
@@ -37,7 +55,7 @@ func (r *Registry) Tags(ctx context.Context, repo, last string, n int) (tags []s
 		return nil, false, err
 	}
 	prefix := tagsPrefix(repo)
-	keys, more, err := r.page(ctx, prefix, prefix+last, n)
+	keys, more, err := r.page(ctx, prefix, prefix+position(last, maxTag), n)
 	if err != nil {
 		return nil, false, err
 	}
@@ -64,7 +82,7 @@ func nameUnknown(repo string) *Error {
 func (r *Registry) Catalog(ctx context.Context, last string, n int) (repos []string, more bool, err error) {
 	after := ""
 	if last != "" {
-		after = catalogKey(last)
+		after = catalogKey(position(last, MaxName))
 	}
 	keys, more, err := r.page(ctx, catalogPrefix, after, n)
 	repos = make([]string, len(keys))
@@ -108,7 +126,7 @@ func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, 
 	prefix := referrersPrefix(repo, d)
 	after := ""
 	if last != "" {
-		after = prefix + last
+		after = prefix + position(last, maxDigestElement)
 	}
 	var keys []string
 	for entry, err := range r.driver.List(ctx, prefix, after, "") {
@@ -132,10 +150,8 @@ func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, 
 			} else if err != nil {
 				return err
 			}
-			if err := json.Unmarshal(o.body, &all[i]); err != nil {
-				return &drivers.Error{Op: "read referrer", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
-			}
-			return nil
+			all[i], err = decodeReferrer(key, o.body)
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -148,6 +164,19 @@ func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, 
 		}
 	}
 	return list, next, nil
+}
+
+// decodeReferrer reads the entry at key, which ends in the digest of the referrer.
+func decodeReferrer(key string, body []byte) (*v1.Descriptor, error) {
+	var d v1.Descriptor
+	err := json.Unmarshal(body, &d)
+	if err == nil {
+		_, err = ParseDigest(string(d.Digest))
+	}
+	if err != nil || d.Size < 0 || !strings.HasSuffix(key, "/"+digestElement(d.Digest)) {
+		return nil, &drivers.Error{Op: "read referrer", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	}
+	return &d, nil
 }
 
 // putReferrer writes the manifest's descriptor among the referrers of its subject.

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/longshore-registry/longshore/drivers"
 )
 
 // session is all there is of an upload: it travels in the Location, signed, or lies in an object
@@ -90,11 +93,12 @@ func (s *session) encode() []byte {
 	return b
 }
 
+// decodeSession takes what encode writes and nothing else: a session has one form.
 func decodeSession(b []byte) (session, error) {
 	bad := false
 	number := func() uint64 {
 		n, size := binary.Uvarint(b)
-		if size <= 0 {
+		if size <= 0 || size > 1 && b[size-1] == 0 {
 			bad, b = true, nil
 			return 0
 		}
@@ -124,11 +128,17 @@ func decodeSession(b []byte) (session, error) {
 	s.Data = string(text())
 	whole := take(1)
 	s.Hash, s.Writer, s.Kept = text(), text(), string(text())
-	if bad || len(b) > 0 || s.Offset < 0 || checkAlgorithm(s.Algorithm) != nil {
+	if bad || len(b) > 0 || whole[0] > 1 || !s.sound() {
 		return session{}, errSession
 	}
 	s.Whole = whole[0] == 1
 	return s, nil
+}
+
+// sound reports whether what the session holds can be part of keys, and be counted with.
+func (s *session) sound() bool {
+	place := s.Data == "" || strings.HasPrefix(s.Data, dataPrefix) && drivers.CheckKey("registry", "session", s.Data) == nil
+	return place && s.Offset >= 0 && validName(s.Repo) && !strings.Contains(s.ID+s.Kept, "/") && checkAlgorithm(s.Algorithm) == nil
 }
 
 // sign writes the session as the value for a Location.
@@ -140,7 +150,7 @@ func (r *Registry) sign(s *session) string {
 // verify reads what sign wrote.
 func (r *Registry) verify(value string) (session, error) {
 	b, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(b) < signatureSize {
+	if err != nil || len(b) < signatureSize || base64.RawURLEncoding.EncodeToString(b) != value { // Decode passes over line ends and over bits at the end
 		return session{}, errSession
 	}
 	b, signature := b[:len(b)-signatureSize], b[len(b)-signatureSize:]
