@@ -11,13 +11,14 @@ import (
 
 // The layout of the store; docs/storage-format.md describes it.
 const (
-	formatKey      = "format"
-	catalogPrefix  = "catalog/"
-	catalogSuffix  = "-"
-	uploadsPrefix  = "uploads/"
-	dataPrefix     = "data/"
-	cancelledStep  = "cancelled"
-	uploadStepForm = "%08d-%s" // steps sort by number; the random end keeps two replicas apart
+	formatKey       = "format"
+	catalogPrefix   = "catalog/"
+	catalogSuffix   = "-"
+	uploadsPrefix   = "uploads/"
+	dataPrefix      = "data/"
+	condemnedPrefix = "condemned/"
+	cancelledStep   = "cancelled"
+	uploadStepForm  = "%08d-%s" // steps sort by number; the random end keeps two replicas apart
 )
 
 func recordKey(d digest.Digest) string {
@@ -25,7 +26,7 @@ func recordKey(d digest.Digest) string {
 }
 
 func condemnedKey(d digest.Digest) string {
-	return "condemned/" + string(d.Algorithm()) + "/" + d.Encoded()
+	return condemnedPrefix + string(d.Algorithm()) + "/" + d.Encoded()
 }
 
 func repoPrefix(repo string) string { return "repos/" + repo + "/_" }

@@ -1,0 +1,209 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+// seenRepo is a repository as a collector sees it.
+type seenRepo struct {
+	c         *collector
+	name      string
+	rule      *RetentionRule // nil if there is none
+	untagged  time.Duration  // see CollectOptions; 0: all manifests stay
+	manifests map[digest.Digest]*seenManifest
+	tags      map[string]*seenTag // nil if they don't matter
+	held      map[digest.Digest]bool
+	took      time.Duration
+}
+
+// seenManifest is what a collection has to know of a manifest.
+type seenManifest struct {
+	etag     string
+	id       string // of the push
+	pushed   time.Time
+	names    []uint64 // numbers of the blobs that it names
+	children []digest.Digest
+	subject  digest.Digest
+}
+
+// seenTag is what a collection has to know of a tag.
+type seenTag struct {
+	etag   string
+	time   time.Time
+	digest digest.Digest
+}
+
+// look reads a repository. What before has of the same etag is not read again.
+func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*seenRepo, error) {
+	began := c.now()
+	s := &seenRepo{c: c, name: repo, rule: c.ruleFor(repo), untagged: c.o.Untagged, manifests: map[digest.Digest]*seenManifest{}}
+	if s.rule != nil && s.untagged == 0 {
+		s.untagged = c.o.Grace
+	}
+	if before == nil {
+		before = &seenRepo{}
+	}
+	if s.untagged > 0 {
+		// Tags first: a push writes its manifest before its tag.
+		if err := s.lookAtTags(ctx, before); err != nil {
+			return nil, err
+		}
+		if err := s.lookAtHistory(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.lookAtManifests(ctx, before); err != nil {
+		return nil, err
+	}
+	s.took = c.now().Sub(began)
+	return s, nil
+}
+
+// lookAtTags reads the tags.
+func (s *seenRepo) lookAtTags(ctx context.Context, before *seenRepo) error {
+	s.tags = map[string]*seenTag{}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelCollect)
+	prefix := tagsPrefix(s.name)
+	for entry, err := range s.c.driver.List(gctx, prefix, "", "") {
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		if err := s.c.saw(gctx, 1); err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		tag := strings.TrimPrefix(entry.Key, prefix)
+		if known := before.tags[tag]; known != nil && known.etag == entry.ETag {
+			mu.Lock()
+			s.tags[tag] = known
+			mu.Unlock()
+			continue
+		}
+		g.Go(func() error {
+			o, err := readObject(gctx, s.c.driver, entry.Key)
+			if errors.Is(err, drivers.ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			t, err := decodeTag(entry.Key, o.body)
+			if err != nil {
+				return err // what it points at is not known, so nothing may be removed
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s.tags[tag] = &seenTag{etag: o.info.ETag, time: o.info.ModTime, digest: t.Digest}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// lookAtHistory finds the manifests that tags pointed at lately: they can be had back.
+func (s *seenRepo) lookAtHistory(context.Context) error {
+	s.held = map[digest.Digest]bool{}
+	return nil
+}
+
+// lookAtManifests reads the manifests.
+func (s *seenRepo) lookAtManifests(ctx context.Context, before *seenRepo) error {
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelCollect)
+	prefix := repoPrefix(s.name) + "manifests/"
+	for entry, err := range s.c.driver.List(gctx, prefix, "", "") {
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		if err := s.c.saw(gctx, 1); err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		d, ok := linkedDigest(strings.TrimPrefix(entry.Key, prefix))
+		if !ok {
+			continue
+		}
+		if known := before.manifests[d]; known != nil && known.etag == entry.ETag {
+			mu.Lock()
+			s.manifests[d] = known
+			mu.Unlock()
+			continue
+		}
+		g.Go(func() error {
+			m, err := s.c.readManifest(gctx, entry.Key, d)
+			if errors.Is(err, drivers.ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err // what it names is not known, so nothing may be removed
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s.manifests[d] = m
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (c *collector) readManifest(ctx context.Context, key string, d digest.Digest) (*seenManifest, error) {
+	o, err := readObject(ctx, c.driver, key)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeManifest(d, o.body)
+	if err != nil {
+		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	}
+	seen := &seenManifest{etag: o.info.ETag, id: m.id, pushed: m.Pushed}
+	var body content
+	if err := json.Unmarshal(m.Body, &body); err != nil {
+		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	}
+	// More than a push asks for: layers of a type that is not distributed may be here all the same.
+	named := func(d *descriptor) (digest.Digest, bool) {
+		if d == nil {
+			return "", false
+		}
+		parsed, err := ParseDigest(string(d.Digest))
+		return parsed, err == nil
+	}
+	for _, one := range append(append(body.Layers, body.Blobs...), body.Config) {
+		if d, ok := named(one); ok {
+			seen.names = append(seen.names, digestNumber(d))
+		}
+	}
+	for _, one := range body.Manifests {
+		if d, ok := named(one); ok {
+			seen.children = append(seen.children, d)
+		}
+	}
+	seen.subject, _ = named(body.Subject)
+	return seen, nil
+}
+
+// referrerTag is a tag that clients of registries without a referrers API make, and that of signatures: it belongs to another manifest.
+var referrerTag = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})(\.[a-z]+)?$`)
+
+// subjectOf is the manifest that a tag belongs to, "" if it stands for itself.
+func subjectOf(tag string) digest.Digest {
+	parts := referrerTag.FindStringSubmatch(tag)
+	if parts == nil {
+		return ""
+	}
+	d, err := ParseDigest(parts[1] + ":" + parts[2])
+	if err != nil {
+		return ""
+	}
+	return d
+}

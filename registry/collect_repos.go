@@ -1,0 +1,274 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/longshore-registry/longshore/drivers"
+)
+
+const reposPrefix = "repos/"
+
+// splitRepoKey takes repos/<name>/_<section>/<rest> apart. No part of a name begins with '_'.
+func splitRepoKey(key string) (repo, section, rest string, ok bool) {
+	s, ok := strings.CutPrefix(key, reposPrefix)
+	if !ok {
+		return "", "", "", false
+	}
+	i := strings.Index(s, "/_")
+	if i < 0 {
+		return "", "", "", false
+	}
+	section, rest, _ = strings.Cut(s[i+2:], "/")
+	return s[:i], section, rest, true
+}
+
+// bounds cuts the listing of repos/ into pieces of about the same size, to list them side by side.
+type bounds struct {
+	stride, count int
+	keys          []string
+}
+
+// add is told of each key, in order.
+func (b *bounds) add(key string) {
+	const most = 64
+	b.stride = max(b.stride, 5000)
+	if b.count++; b.count%b.stride != 0 {
+		return
+	}
+	if b.keys = append(b.keys, key); len(b.keys) < most {
+		return
+	}
+	for i := range most / 2 {
+		b.keys[i] = b.keys[2*i+1]
+	}
+	b.keys = b.keys[:most/2]
+	b.stride *= 2
+}
+
+// eachLink calls do for each repository's link to a blob, one at a time, in no order.
+func (c *collector) eachLink(ctx context.Context, do func(repo string, d digest.Digest, entry drivers.Entry)) error {
+	const sideBySide = 8
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(sideBySide)
+	after := ""
+	for _, upto := range append(c.bounds.keys[:len(c.bounds.keys):len(c.bounds.keys)], "") {
+		from := after
+		g.Go(func() error {
+			return c.listLinks(gctx, from, upto, func(repo string, d digest.Digest, entry drivers.Entry) {
+				mu.Lock()
+				defer mu.Unlock()
+				do(repo, d, entry)
+			})
+		})
+		after = upto
+	}
+	return g.Wait()
+}
+
+// listLinks is eachLink for the keys after from, up to and with upto ("": all).
+func (c *collector) listLinks(ctx context.Context, from, upto string, do func(string, digest.Digest, drivers.Entry)) error {
+	for skip := from; ; {
+		next, err := c.listLinksOnce(ctx, skip, upto, do)
+		if err != nil || next == "" {
+			return err
+		}
+		skip = next
+	}
+}
+
+// listLinksOnce lists until it pays to skip what is not a link; then it returns after which key to go on.
+func (c *collector) listLinksOnce(ctx context.Context, from, upto string, do func(string, digest.Digest, drivers.Entry)) (next string, err error) {
+	const page = 1000
+	others := 0
+	for entry, err := range c.driver.List(ctx, reposPrefix, from, "") {
+		if err != nil {
+			return "", err
+		}
+		if upto != "" && entry.Key > upto {
+			return "", nil
+		}
+		if err := c.saw(ctx, 1); err != nil {
+			return "", err
+		}
+		repo, section, rest, ok := splitRepoKey(entry.Key)
+		if ok && section == "blobs" {
+			others = 0
+			if d, ok := linkedDigest(rest); ok {
+				do(repo, d, entry)
+			}
+			continue
+		}
+		if others++; others == page {
+			return repoPrefix(repo) + "~", nil // after all of this repository's, and before repositories below it
+		}
+	}
+	return "", nil
+}
+
+// collectRepositories looks through each repository, then through the catalogue for empty ones.
+func (c *collector) collectRepositories(ctx context.Context) error {
+	repos, err := c.survey(ctx)
+	if err != nil {
+		return err
+	}
+	const sideBySide = 4
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(sideBySide)
+	for _, repo := range repos {
+		g.Go(func() error {
+			if err := c.collectRepository(gctx, repo); err != nil {
+				if gctx.Err() != nil || errors.Is(err, ErrCollecting) {
+					return err
+				}
+				c.fail(err)
+			}
+			return c.broken()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return c.collectCatalog(ctx)
+}
+
+// survey names the repositories that there are.
+func (c *collector) survey(ctx context.Context) (repos []string, err error) {
+	last := ""
+	for entry, err := range c.driver.List(ctx, reposPrefix, "", "") {
+		if err != nil {
+			return nil, err
+		}
+		if err := c.saw(ctx, 1); err != nil {
+			return nil, err
+		}
+		c.bounds.add(entry.Key)
+		if repo, _, _, ok := splitRepoKey(entry.Key); ok && repo != last {
+			repos = append(repos, repo)
+			last = repo
+		}
+	}
+	return repos, nil
+}
+
+// collectRepository removes what a repository does not need: tags and manifests by the rules, and links that no manifest names. It decides,
+// announces, decides again with what is there then, and removes what is in both decisions.
+func (c *collector) collectRepository(ctx context.Context, repo string) error {
+	first, err := c.look(ctx, repo, nil)
+	if err != nil {
+		return err
+	}
+	plan := first.decide()
+	if err := c.findLinks(ctx, first, plan); err != nil {
+		return err
+	}
+	if c.o.DryRun {
+		c.tellPlan(first, plan)
+		return nil
+	}
+	if plan.empty() {
+		return c.removeVoid(ctx, repoCondemnedKey(repo))
+	}
+	lasts := max(announceTime, 2*first.took+announceTime/2+c.o.Lag)
+	if lasts > longestAnnouncement+c.o.Lag {
+		lasts = longestAnnouncement + c.o.Lag
+	}
+	until := c.now().Add(lasts)
+	held, err := c.announce(ctx, repoCondemnedKey(repo), c.o.By, until)
+	if err != nil || !held {
+		return err
+	}
+	defer c.withdraw(ctx, until, []string{repoCondemnedKey(repo)})
+	if err := c.wait(ctx, c.o.Lag); err != nil {
+		return err
+	}
+	renewed, err := c.renew(ctx, first, plan)
+	if err != nil {
+		return err
+	}
+	second, err := c.look(ctx, repo, first)
+	if err != nil {
+		return err
+	}
+	plan = second.decide().and(second, plan, first, renewed)
+	if err := c.findLinks(ctx, second, plan); err != nil {
+		return err
+	}
+	return c.carryOut(ctx, until, second, plan)
+}
+
+// collectCatalog removes the lines of repositories that have nothing any more.
+func (c *collector) collectCatalog(ctx context.Context) error {
+	for entry, err := range c.driver.List(ctx, catalogPrefix, "", "") {
+		if err != nil {
+			return err
+		}
+		if err := c.saw(ctx, 1); err != nil {
+			return err
+		}
+		if !c.old(entry.ModTime) {
+			continue
+		}
+		if err := c.collectLine(ctx, catalogName(entry.Key)); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			c.fail(err)
+		}
+		if err := c.broken(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collectLine removes the line of a repository if that is empty. A push that puts something into it meanwhile puts the line after it has
+// waited, or its manifest is seen here.
+func (c *collector) collectLine(ctx context.Context, repo string) error {
+	if empty, err := c.empty(ctx, repo); err != nil || !empty {
+		return err
+	}
+	gone := Removal{Kind: RemovedRepository, Key: catalogKey(repo), Reason: "the repository is empty"}
+	if c.o.DryRun {
+		c.removed(gone)
+		return nil
+	}
+	until := c.now().Add(announceTime + c.o.Lag)
+	held, err := c.announce(ctx, repoCondemnedKey(repo), c.o.By, until)
+	if err != nil || !held {
+		return err
+	}
+	defer c.withdraw(ctx, until, []string{repoCondemnedKey(repo)})
+	if err := c.wait(ctx, c.o.Lag); err != nil {
+		return err
+	}
+	if empty, err := c.empty(ctx, repo); err != nil || !empty {
+		return err
+	}
+	done, err := c.note(ctx, deletions{Until: until.UTC(), Repositories: []string{repo}})
+	if err != nil {
+		return err
+	}
+	if !c.inForce(until) {
+		done(ctx)
+		return nil
+	}
+	dctx, cancel := c.within(ctx, until)
+	defer cancel()
+	gone.Err = c.driver.Delete(dctx, catalogKey(repo))
+	c.removed(gone)
+	if gone.Err != nil {
+		return nil
+	}
+	if err := c.healCatalog(ctx, repo); err != nil {
+		return err
+	}
+	done(ctx)
+	return nil
+}
