@@ -166,7 +166,10 @@ func (r *Registry) DeleteBlob(ctx context.Context, repo string, d digest.Digest)
 		return err
 	}
 	defer r.records.Invalidate(blobKey{repo, d})
-	return r.driver.Delete(ctx, linkKey(repo, d))
+	if err := r.driver.Delete(ctx, linkKey(repo, d)); err != nil {
+		return err
+	}
+	return r.deleted(ctx, repo)
 }
 
 // Mount gives repo a blob that from has. It reports false, and no error, if from does not have it.
@@ -204,31 +207,53 @@ func (r *Registry) link(ctx context.Context, repo string, d digest.Digest) error
 	return err
 }
 
-// finishLink is LINK. putLink is how the link is put first.
+// finishLink is LINK. putLink is how the link is put first. A link that was there before may be about to be removed: it is put again, so that it is
+// fresh; then a collector that has not seen that is waited for; then the link has to be there still.
 func (r *Registry) finishLink(ctx context.Context, repo string, d digest.Digest, id string, putLink func(context.Context, string, []byte) error) (blobRecord, error) {
 	key := linkKey(repo, d)
-	switch err := putLink(ctx, key, []byte(id)); {
-	case errors.Is(err, drivers.ErrExists):
-		if err := r.waitOut(ctx, repoCondemnedKey(repo)); err != nil {
+	err := putLink(ctx, key, []byte(id))
+	replaced := errors.Is(err, drivers.ErrExists)
+	if err != nil && !replaced {
+		return blobRecord{}, err
+	}
+	put := replaced
+	const attempts = 5 // each but the last met somebody else at the link
+	for range attempts {
+		if put {
+			if err := r.driver.Put(ctx, key, []byte(id)); err != nil {
+				return blobRecord{}, err
+			}
+		}
+		if replaced {
+			if err := r.waitOut(ctx, repoCondemnedKey(repo)); err != nil {
+				return blobRecord{}, err
+			}
+		}
+		if err := r.waitOut(ctx, condemnedKey(d)); err != nil {
 			return blobRecord{}, err
 		}
-		if err := r.driver.Put(ctx, key, []byte(id)); err != nil {
+		record, err := r.readRecord(ctx, d)
+		if errors.Is(err, drivers.ErrNotFound) {
+			return blobRecord{}, blobUnknown(d)
+		} else if err != nil {
 			return blobRecord{}, err
 		}
-	case err != nil:
-		return blobRecord{}, err
+		if replaced {
+			link, err := r.reads.get(ctx, key)
+			if put = errors.Is(err, drivers.ErrNotFound); put {
+				continue
+			} else if err != nil {
+				return blobRecord{}, err
+			}
+			if string(link.body) != id {
+				id = string(link.body) // somebody else's, as fresh; what was read belongs to ours
+				continue
+			}
+		}
+		r.remember(repo, d, knownBlob{link: id, record: record, own: r.now()})
+		return record, nil
 	}
-	if err := r.waitOut(ctx, condemnedKey(d)); err != nil {
-		return blobRecord{}, err
-	}
-	record, err := r.readRecord(ctx, d)
-	if errors.Is(err, drivers.ErrNotFound) {
-		return blobRecord{}, blobUnknown(d)
-	} else if err != nil {
-		return blobRecord{}, err
-	}
-	r.remember(repo, d, knownBlob{link: id, record: record, own: r.now()})
-	return record, nil
+	return blobRecord{}, &drivers.Error{Op: "link", Driver: "registry", Key: key, Kind: drivers.ErrThrottled, Err: errors.New("it is put and removed over and over")}
 }
 
 // addBlob makes the bytes at data, which this session has written and nothing names yet, a blob of the

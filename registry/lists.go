@@ -188,7 +188,7 @@ func (p *pushing) putReferrer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.driver.Put(ctx, referrerKey(p.want.Repo, p.content.Subject.Digest, p.manifest.Digest), body)
+	return p.place(ctx, referrerKey(p.want.Repo, p.content.Subject.Digest, p.manifest.Digest), body)
 }
 
 // DeleteRepository removes a repository with all its tags and manifests. NAME_UNKNOWN if there is none. Blobs' bytes go
@@ -216,6 +216,9 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
 		if err := r.deleteAll(ctx, repoPrefix(repo)+part); err != nil {
 			return err
 		}
+	}
+	if err := r.deleted(ctx, repo); err != nil {
+		return err
 	}
 	tags, _, err := r.page(ctx, tagsPrefix(repo), "", 1)
 	if err == nil && len(tags) > 0 {

@@ -151,7 +151,16 @@ func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
 	if _, _, err := r.readTag(ctx, repo, tag); err != nil {
 		return err
 	}
-	return r.driver.Delete(ctx, tagKey(repo, tag))
+	if err := r.driver.Delete(ctx, tagKey(repo, tag)); err != nil {
+		return err
+	}
+	return r.deleted(ctx, repo)
+}
+
+// deleted is the end of each DELETE. A collector that has seen what was there before may be about to delete it, too. Who puts it anew once the
+// DELETE has been answered has to be safe from that.
+func (r *Registry) deleted(ctx context.Context, repo string) error {
+	return r.waitOut(ctx, repoCondemnedKey(repo))
 }
 
 // DeleteManifest removes a manifest and all tags that point at it. MANIFEST_UNKNOWN if the repository does not have it;
@@ -194,7 +203,10 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 	}
 	// A push of the same manifest that was under way may have put its tag meanwhile. One that
 	// puts it later finds the manifest gone and begins again.
-	return r.deleteTagsOf(ctx, repo, d)
+	if err := r.deleteTagsOf(ctx, repo, d); err != nil {
+		return err
+	}
+	return r.deleted(ctx, repo)
 }
 
 func (r *Registry) checkNoParent(ctx context.Context, repo string, d digest.Digest) error {

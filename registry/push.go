@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -78,6 +79,9 @@ type pushing struct {
 	want     Push
 	content  *content
 	manifest *Manifest
+
+	mu      sync.Mutex
+	touched []string // keys that this push has put where something was before
 }
 
 func (p *pushing) do(ctx context.Context) error {
@@ -100,6 +104,7 @@ func (p *pushing) do(ctx context.Context) error {
 	}
 	const attempts = 5 // each but the last lost a race with a DELETE of the same manifest
 	for range attempts {
+		p.touched = nil
 		if err := p.putManifest(ctx); err != nil {
 			return err
 		}
@@ -135,7 +140,8 @@ func (p *pushing) strangers() (blobs, children []digest.Digest) {
 }
 
 // again is the short way for an image that is there already: its tag names the very push of the manifest that was found
-// complete before the tag was written, so if that one is still there after the tag was written anew, so are its blobs.
+// complete before the tag was written, so if that one is still there after the tag was written anew, so are its blobs. A collector that is
+// about to remove the manifest or the tag gives the manifest another identity before it looks at the tags for the last time.
 func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) {
 	t, _, err := p.readTag(ctx, p.want.Repo, tag)
 	if HasCode(err, ManifestUnknown) {
@@ -146,7 +152,11 @@ func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) 
 	if t.Digest != p.manifest.Digest || t.MediaType != p.manifest.MediaType || t.Manifest == "" {
 		return false, nil
 	}
-	if err := p.putTag(ctx, tag, t.Manifest, nil); err != nil {
+	body, err := p.tagBody(t.Manifest)
+	if err != nil {
+		return false, err
+	}
+	if err := p.driver.Put(ctx, tagKey(p.want.Repo, tag), body); err != nil {
 		return false, err
 	}
 	m, err := p.Manifest(ctx, p.want.Repo, p.manifest.Digest)
@@ -169,10 +179,8 @@ func (p *pushing) lookAhead(ctx context.Context, blobs, children []digest.Digest
 // verify looks after the manifest is there: announcements first, so that a collector either sees the manifest or has
 // finished.
 func (p *pushing) verify(ctx context.Context, blobs, children []digest.Digest) error {
-	if len(blobs) > 0 {
-		if err := p.waitOut(ctx, repoCondemnedKey(p.want.Repo)); err != nil {
-			return err
-		}
+	if err := p.waitOut(ctx, repoCondemnedKey(p.want.Repo)); err != nil {
+		return err
 	}
 	return p.lookAt(ctx, blobs, children)
 }
@@ -259,17 +267,65 @@ func (p *pushing) putManifest(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, child := range p.content.children() {
-		g.Go(func() error { return p.driver.Put(gctx, parentKey(p.want.Repo, child, p.manifest.Digest), nil) })
+		g.Go(func() error { return p.place(gctx, parentKey(p.want.Repo, child, p.manifest.Digest), nil) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return p.driver.Put(ctx, manifestKey(p.want.Repo, p.manifest.Digest), body)
+	return p.place(ctx, manifestKey(p.want.Repo, p.manifest.Digest), body)
+}
+
+// place puts an object. A collector may be about to remove what was there before, and see too late that it was replaced; so
+// settled has to look after it.
+func (p *pushing) place(ctx context.Context, key string, body []byte) error {
+	if p.extras.Absent != nil {
+		if err := p.extras.Absent.PutIfAbsent(ctx, key, body); !errors.Is(err, drivers.ErrExists) {
+			return err
+		}
+	}
+	p.touch(key)
+	return p.driver.Put(ctx, key, body)
+}
+
+func (p *pushing) touch(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.touched = append(p.touched, key)
+}
+
+// settled reports whether all is there that this push needs others to leave alone. A collector that announced itself before this
+// looks is waited for; one that does so later sees how fresh all is. A DELETE that ran meanwhile may not have seen the tags, so the manifest
+// is looked at in any case.
+func (p *pushing) settled(ctx context.Context) (bool, error) {
+	manifest := manifestKey(p.want.Repo, p.manifest.Digest)
+	keys := slices.DeleteFunc(slices.Clone(p.touched), func(key string) bool { return key == manifest })
+	if len(p.touched) > 0 {
+		if err := p.waitOut(ctx, repoCondemnedKey(p.want.Repo)); err != nil {
+			return false, err
+		}
+		keys = append(keys, manifest)
+	} else if len(p.want.Tags) > 0 || p.content.Subject != nil {
+		keys = append(keys, manifest)
+	}
+	var gone atomic.Bool
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, key := range keys {
+		g.Go(func() error {
+			_, err := p.driver.Stat(gctx, key)
+			if errors.Is(err, drivers.ErrNotFound) {
+				gone.Store(true)
+				return nil
+			}
+			return err
+		})
+	}
+	err := g.Wait()
+	return err == nil && !gone.Load(), err
 }
 
 // publish writes what leads to the manifest: tags and the entry among its subject's referrers; then the repository's line in the
-// catalogue. It reports whether the manifest is still there after that: a DELETE that ran meanwhile may not have seen the
-// tags.
+// catalogue. It reports whether all that was written is still there after that.
 func (p *pushing) publish(ctx context.Context, etags map[string]string) (there bool, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
@@ -289,26 +345,17 @@ func (p *pushing) publish(ctx context.Context, etags map[string]string) (there b
 		}
 		return nil
 	})
-	there = true
-	if len(p.want.Tags) > 0 || p.content.Subject != nil {
-		g.Go(func() error {
-			_, err := p.driver.Stat(gctx, manifestKey(p.want.Repo, p.manifest.Digest))
-			if errors.Is(err, drivers.ErrNotFound) {
-				there = false
-				return nil
-			}
-			return err
-		})
-	}
+	g.Go(func() error {
+		var err error
+		there, err = p.settled(gctx)
+		return err
+	})
 	return there, g.Wait()
 }
 
 // putTag points the tag at the manifest. etags, if not nil, has what the tag's record was when its conditions were checked; "" for absent.
 func (p *pushing) putTag(ctx context.Context, tag, manifest string, etags map[string]string) error {
-	body, err := json.Marshal(tagRecord{
-		Digest: p.manifest.Digest, MediaType: p.manifest.MediaType, Size: int64(len(p.manifest.Body)),
-		Pushed: p.manifest.Pushed, By: p.want.By, Manifest: manifest,
-	})
+	body, err := p.tagBody(manifest)
 	if err != nil {
 		return err
 	}
@@ -316,16 +363,25 @@ func (p *pushing) putTag(ctx context.Context, tag, manifest string, etags map[st
 	etag, conditional := etags[tag]
 	switch {
 	case !conditional:
-		return p.driver.Put(ctx, key, body)
+		return p.place(ctx, key, body)
 	case etag == "":
 		err = p.putIfAbsent(ctx, key, body)
 	default:
+		p.touch(key)
 		err = p.putIfMatch(ctx, key, body, etag)
 	}
 	if errors.Is(err, drivers.ErrExists) || errors.Is(err, drivers.ErrPrecondition) {
 		return p.conditionFailed(tag, err)
 	}
 	return err
+}
+
+// tagBody is the record of a tag that points at the given push of the manifest.
+func (p *pushing) tagBody(manifest string) ([]byte, error) {
+	return json.Marshal(tagRecord{
+		Digest: p.manifest.Digest, MediaType: p.manifest.MediaType, Size: int64(len(p.manifest.Body)),
+		Pushed: p.manifest.Pushed, By: p.want.By, Manifest: manifest,
+	})
 }
 
 func (p *pushing) conditionFailed(reference string, cause error) error {
