@@ -99,10 +99,10 @@ func (r *Registry) remember(repo string, d digest.Digest, k knownBlob) {
 	}
 }
 
-// OpenBlob returns length bytes of the blob from offset (length < 0: to the end), in one request.
-// The data's size is compared with the blob's before anything is returned.
+// OpenBlob returns length bytes of the blob from offset (length < 0: to the end), in one request; in more, which bring several pieces
+// at a time, if the store is slower than who reads. The data's size is compared with the blob's before anything is returned.
 func (r *Registry) OpenBlob(ctx context.Context, b Blob, offset, length int64) (io.ReadCloser, error) {
-	body, info, err := openSteady(ctx, r.driver, b.data, offset, length)
+	body, info, err := r.openAhead(ctx, b.data, offset, length)
 	if err != nil {
 		return nil, dataGone(b, err)
 	}

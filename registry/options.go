@@ -15,6 +15,11 @@ type Options struct {
 	// An upload that finds it used up is streamed to the driver. Default 64 MiB.
 	UploadMemory int64
 
+	// PullMemory bounds the bytes that are fetched ahead of clients who read a large blob faster than one connection to
+	// the store brings it. Less than 4 MiB, which is a piece: nothing is. Default 64 MiB, of which one client
+	// has up to about a half.
+	PullMemory int64
+
 	// CacheMemory bounds the bytes of manifests and records kept in memory. Default 64 MiB.
 	CacheMemory int64
 

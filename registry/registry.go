@@ -46,6 +46,7 @@ type Registry struct {
 
 	uploadLife   time.Duration
 	uploadMemory *semaphore.Weighted
+	pullMemory   shared
 	buffers      sync.Pool // of *page
 	sessions     *otter.Cache[string, *liveUpload]
 	steps        *otter.Cache[string, []byte] // objects under uploads/ that this process wrote just now
@@ -80,6 +81,7 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 		r.sparse = func(string) bool { return false }
 	}
 	r.uploadMemory = semaphore.NewWeighted(cmp.Or(o.UploadMemory, 64<<20))
+	r.pullMemory.limit = cmp.Or(o.PullMemory, 64<<20)
 	if err := r.makeCaches(uint64(cmp.Or(o.CacheMemory, 64<<20))); err != nil {
 		return nil, err
 	}

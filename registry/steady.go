@@ -13,7 +13,7 @@ const mostBreaks = 5
 
 // openSteady is Reader of d, for an object that is never replaced. When the body breaks off half way it goes on from there with
 // another request: the client has its first half already, and for it there is no second try.
-func openSteady(ctx context.Context, d drivers.Driver, key string, offset, length int64) (io.ReadCloser, drivers.Info, error) {
+func openSteady(ctx context.Context, d drivers.Driver, key string, offset, length int64) (*steady, drivers.Info, error) {
 	body, info, err := d.Reader(ctx, key, offset, length)
 	if err != nil {
 		return nil, info, err
@@ -64,7 +64,7 @@ func (s *steady) reopen() error {
 	}
 	s.body = body
 	if info.ETag != s.etag {
-		return &drivers.Error{Op: "reader", Driver: "registry", Key: s.key, Kind: drivers.ErrCorrupt, Err: errors.New("the object was replaced while it was read")}
+		return replaced(s.key)
 	}
 	return nil
 }
