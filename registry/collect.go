@@ -114,9 +114,10 @@ type collector struct {
 	began time.Time // the store's clock when the collection began
 	lease *lease    // nil in a dry run
 
-	relist time.Duration   // how long it took to list all links, the last time
-	bounds bounds          // of the listing of repos/
-	would  map[string]bool // links that a dry run would have removed
+	relist    time.Duration   // how long it took to list all links, the last time
+	bounds    bounds          // of the listing of repos/
+	reposRuns []string        // see settledRepos
+	would     map[string]bool // links that a dry run would have removed
 
 	mu     sync.Mutex // guards what follows
 	report CollectReport

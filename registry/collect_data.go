@@ -24,9 +24,12 @@ type collected struct {
 	Read    []string `json:"read"`    // runs of marks of records
 	Named   []string `json:"named"`   // runs of marks of data that records name, of days that are not settled
 	Count   int64    `json:"count"`   // marks in Read
+	Repos   []string `json:"repos"`   // runs of what is known of repositories; see settledRepos
 
 	etag string // "" if the object is not there
 }
+
+func (s *collected) runs() []string { return slices.Concat(s.Read, s.Named, s.Repos) }
 
 // collectData removes bytes that no record names: of uploads that were given up, of pushes that lost a race, of processes that
 // died. No upload can name them any more by their age. Each record is read once in its life; days that are
@@ -69,10 +72,10 @@ func (c *collector) loadCollected(ctx context.Context) (collected, error) {
 		c.log.Warn("the collector's state can't be read; it begins anew", "key", gcStateKey, "err", err)
 		return collected{etag: o.info.ETag}, nil
 	}
-	for _, run := range slices.Concat(state.Read, state.Named) {
+	for _, run := range state.runs() {
 		if _, err := c.driver.Stat(ctx, run); errors.Is(err, drivers.ErrNotFound) {
 			c.log.Warn("a part of the collector's state is missing; it begins anew", "key", run)
-			return collected{etag: o.info.ETag}, nil
+			return collected{etag: o.info.ETag}, nil // all records are read again
 		} else if err != nil {
 			return collected{}, err
 		}
@@ -82,7 +85,7 @@ func (c *collector) loadCollected(ctx context.Context) (collected, error) {
 
 // save writes the state, unless another collector has written it meanwhile.
 func (d *dataCollector) save(ctx context.Context) error {
-	d.state.Read, d.state.Named = d.read.runs, d.named.runs
+	d.state.Read, d.state.Named, d.state.Repos = d.read.runs, d.named.runs, d.reposRuns
 	body, err := json.Marshal(d.state)
 	if err != nil {
 		return err
@@ -342,7 +345,7 @@ func (d *dataCollector) compact(ctx context.Context) error {
 		}
 		settled = t.AddDate(0, 0, -1).Format(time.DateOnly)
 	}
-	before := slices.Concat(d.read.runs, d.named.runs)
+	before := slices.Concat(d.state.runs(), d.read.runs, d.named.runs)
 	rest := &marks{driver: d.driver}
 	for m, err := range d.named.all(ctx) {
 		if err != nil {
@@ -393,7 +396,7 @@ func (d *dataCollector) mergeRead(ctx context.Context) error {
 
 // dropRuns deletes the runs that were replaced, and those of a collection that was broken off.
 func (d *dataCollector) dropRuns(ctx context.Context, before []string) error {
-	used := slices.Concat(d.state.Read, d.state.Named)
+	used := d.state.runs()
 	var keys []string
 	for entry, err := range d.driver.List(ctx, gcRunsPrefix, "", "") {
 		if err != nil {

@@ -139,7 +139,9 @@ func (l *lease) keep(ctx context.Context) error {
 	if l == nil {
 		return ctx.Err()
 	}
-	l.mu.Lock()
+	if !l.mu.TryLock() {
+		return ctx.Err() // another goroutine does it just now, and need not be waited for
+	}
 	defer l.mu.Unlock()
 	if l.until.Sub(l.r.now()) > leaseTime/2 {
 		return ctx.Err()

@@ -24,7 +24,21 @@ type seenRepo struct {
 	manifests map[digest.Digest]*seenManifest
 	tags      map[string]*seenTag // nil if they don't matter
 	held      map[digest.Digest]bool
+	pulled    map[string]time.Time // tags, when pulled last; nil if that does not matter
 	took      time.Duration
+	due       time.Time // when something is old enough to be looked at again, if nothing changes; zero: never
+}
+
+// expired reports whether t is longer ago than age and the grace period. If it is not, it makes the time when it will be due.
+func (s *seenRepo) expired(t time.Time, age time.Duration) bool {
+	age = max(age, s.c.o.Grace)
+	if t.Before(s.c.began.Add(-age)) {
+		return true
+	}
+	if then := t.Add(age); s.due.IsZero() || then.Before(s.due) {
+		s.due = then
+	}
+	return false
 }
 
 // seenManifest is what a collection has to know of a manifest.
@@ -60,6 +74,11 @@ func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*s
 			return nil, err
 		}
 		if err := s.lookAtHistory(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.rule != nil && s.rule.Pulled > 0 {
+		if err := s.lookAtPulls(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -114,6 +133,22 @@ func (s *seenRepo) lookAtTags(ctx context.Context, before *seenRepo) error {
 // lookAtHistory finds the manifests that tags pointed at lately: they can be had back.
 func (s *seenRepo) lookAtHistory(context.Context) error {
 	s.held = map[digest.Digest]bool{}
+	return nil
+}
+
+// lookAtPulls finds when tags were pulled last.
+func (s *seenRepo) lookAtPulls(ctx context.Context) error {
+	s.pulled = map[string]time.Time{}
+	prefix := repoPrefix(s.name) + pulledSection
+	for entry, err := range s.c.driver.List(ctx, prefix, "", "") {
+		if err != nil {
+			return err
+		}
+		if err := s.c.saw(ctx, 1); err != nil {
+			return err
+		}
+		s.pulled[strings.TrimPrefix(entry.Key, prefix)] = entry.ModTime
+	}
 	return nil
 }
 

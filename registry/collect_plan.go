@@ -57,7 +57,7 @@ func (s *seenRepo) decide() *plan {
 	kept := s.reach(p.tags)
 	for tag, t := range s.tags {
 		subject := subjectOf(tag)
-		if _, there := s.manifests[subject]; subject != "" && s.c.old(t.time) && !(there && kept[subject]) && s.c.expired(t.time, s.untagged) {
+		if _, there := s.manifests[subject]; subject != "" && !(there && kept[subject]) && s.expired(t.time, s.untagged) {
 			p.tags[tag] = "it belongs to a manifest that is not there any more"
 		}
 	}
@@ -71,11 +71,6 @@ func (s *seenRepo) decide() *plan {
 		}
 	}
 	return p
-}
-
-// expired reports whether t is longer ago than age.
-func (c *collector) expired(t time.Time, age time.Duration) bool {
-	return t.Before(c.began.Add(-max(age, c.o.Grace)))
 }
 
 // reach finds the manifests that stay: tagged, young, or held by the history; what such an index names; what refers to one
@@ -94,7 +89,7 @@ func (s *seenRepo) reach(without map[string]string) map[digest.Digest]bool {
 		if m.subject != "" {
 			referrers[m.subject] = append(referrers[m.subject], d)
 		}
-		if s.held[d] || !s.c.expired(m.pushed, s.untagged) {
+		if s.held[d] || !s.expired(m.pushed, s.untagged) {
 			keep(d)
 		}
 	}
@@ -102,7 +97,7 @@ func (s *seenRepo) reach(without map[string]string) map[digest.Digest]bool {
 		subject := subjectOf(tag)
 		switch _, goes := without[tag]; {
 		case goes:
-		case subject != "" && s.c.expired(t.time, s.untagged):
+		case subject != "" && s.expired(t.time, s.untagged):
 			referrers[subject] = append(referrers[subject], t.digest)
 		default:
 			keep(t.digest)
@@ -144,7 +139,7 @@ func (c *collector) findLinks(ctx context.Context, s *seenRepo, p *plan) error {
 			return err
 		}
 		d, ok := linkedDigest(strings.TrimPrefix(entry.Key, prefix))
-		if !ok || !c.old(entry.ModTime) || named[digestNumber(d)] {
+		if !ok || named[digestNumber(d)] || !s.expired(entry.ModTime, 0) {
 			continue
 		}
 		if before != nil && before[entry.Key].ETag != entry.ETag {
@@ -167,10 +162,15 @@ func (c *collector) findEntries(ctx context.Context, s *seenRepo, p *plan) error
 				return err
 			}
 			d, err := parseDigestElement(entry.Key[strings.LastIndexByte(entry.Key, '/')+1:])
-			if err != nil || !c.old(entry.ModTime) || s.manifests[d] != nil {
+			if err != nil || s.manifests[d] != nil || !s.expired(entry.ModTime, 0) {
 				continue
 			}
 			p.entries[entry.Key] = "its manifest is not there"
+		}
+	}
+	for tag, pulled := range s.pulled {
+		if s.tags[tag] == nil && s.expired(pulled, 0) {
+			p.entries[repoPrefix(s.name)+pulledSection+tag] = "its tag is not there"
 		}
 	}
 	return nil

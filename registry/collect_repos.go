@@ -3,8 +3,12 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -112,9 +116,21 @@ func (c *collector) listLinksOnce(ctx context.Context, from, upto string, do fun
 	return "", nil
 }
 
-// collectRepositories looks through each repository, then through the catalogue for empty ones.
+// surveyed is a repository as the survey found it.
+type surveyed struct {
+	name        string
+	fingerprint uint64 // of its listing, and of the rules
+	announced   bool   // it has an announcement
+}
+
+// collectRepositories looks through each repository that has changed or in which something has become old, then through the catalogue for empty
+// ones.
 func (c *collector) collectRepositories(ctx context.Context) error {
-	repos, err := c.survey(ctx)
+	known, err := c.loadSettledRepos(ctx)
+	if err != nil {
+		return err
+	}
+	repos, err := c.survey(ctx, known)
 	if err != nil {
 		return err
 	}
@@ -123,24 +139,38 @@ func (c *collector) collectRepositories(ctx context.Context) error {
 	g.SetLimit(sideBySide)
 	for _, repo := range repos {
 		g.Go(func() error {
-			if err := c.collectRepository(gctx, repo); err != nil {
-				if gctx.Err() != nil || errors.Is(err, ErrCollecting) {
-					return err
-				}
+			due, err := c.collectRepository(gctx, repo)
+			if err == nil {
+				known.set(repo, due)
+			} else if gctx.Err() != nil || errors.Is(err, ErrCollecting) {
+				return err
+			} else {
 				c.fail(err)
 			}
 			return c.broken()
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	if !c.o.DryRun {
+		err = errors.Join(err, c.saveSettledRepos(ctx, known))
+	}
+	if err != nil {
 		return err
 	}
 	return c.collectCatalog(ctx)
 }
 
-// survey names the repositories that there are.
-func (c *collector) survey(ctx context.Context) (repos []string, err error) {
-	last := ""
+// survey lists everything once and finds the repositories that have to be looked at.
+func (c *collector) survey(ctx context.Context, known *settledRepos) (repos []surveyed, err error) {
+	rules := fmt.Sprint(c.o.Grace, c.o.Untagged, c.o.Retention)
+	var now surveyed
+	h := fnv.New64a()
+	finish := func() {
+		now.fingerprint = h.Sum64()
+		if now.name != "" && (now.announced || !known.settled(now, c.began)) {
+			repos = append(repos, now)
+		}
+	}
 	for entry, err := range c.driver.List(ctx, reposPrefix, "", "") {
 		if err != nil {
 			return nil, err
@@ -149,32 +179,56 @@ func (c *collector) survey(ctx context.Context) (repos []string, err error) {
 			return nil, err
 		}
 		c.bounds.add(entry.Key)
-		if repo, _, _, ok := splitRepoKey(entry.Key); ok && repo != last {
-			repos = append(repos, repo)
-			last = repo
+		repo, section, _, ok := splitRepoKey(entry.Key)
+		if !ok {
+			continue
 		}
+		if repo != now.name {
+			finish()
+			now = surveyed{name: repo}
+			h.Reset()
+			_, _ = io.WriteString(h, rules)
+		}
+		if section == "condemned" {
+			now.announced = true
+			continue
+		}
+		_, _ = io.WriteString(h, entry.Key+"\n"+entry.ETag+"\n")
 	}
+	finish()
+	known.forgetOthers()
 	return repos, nil
 }
 
 // collectRepository removes what a repository does not need: tags and manifests by the rules, and links that no manifest names. It decides,
-// announces, decides again with what is there then, and removes what is in both decisions.
-func (c *collector) collectRepository(ctx context.Context, repo string) error {
+// announces, decides again with what is there then, and removes what is in both decisions. due is when something may have to go of what is there
+// now; longAgo if that is not known, zero if never.
+func (c *collector) collectRepository(ctx context.Context, found surveyed) (due time.Time, err error) {
+	repo := found.name
 	first, err := c.look(ctx, repo, nil)
 	if err != nil {
-		return err
+		return longAgo, err
 	}
 	plan := first.decide()
 	if err := c.findLinks(ctx, first, plan); err != nil {
-		return err
+		return longAgo, err
 	}
 	if c.o.DryRun {
 		c.tellPlan(first, plan)
-		return nil
+		return longAgo, nil
 	}
-	if plan.empty() {
-		return c.removeVoid(ctx, repoCondemnedKey(repo))
+	if !plan.empty() {
+		return longAgo, c.takeAway(ctx, first, plan)
 	}
+	if found.announced {
+		return first.due, c.removeVoid(ctx, repoCondemnedKey(repo))
+	}
+	return first.due, nil
+}
+
+// takeAway announces and does what is left of the plan after a second look.
+func (c *collector) takeAway(ctx context.Context, first *seenRepo, plan *plan) error {
+	repo := first.name
 	lasts := max(announceTime, 2*first.took+announceTime/2+c.o.Lag)
 	if lasts > longestAnnouncement+c.o.Lag {
 		lasts = longestAnnouncement + c.o.Lag

@@ -18,6 +18,7 @@ const (
 	dataPrefix      = "data/"
 	condemnedPrefix = "condemned/"
 	cancelledStep   = "cancelled"
+	pulledSection   = "pulled/" // below repoPrefix
 	uploadStepForm  = "%08d-%s" // steps sort by number; the random end keeps two replicas apart
 )
 
