@@ -115,12 +115,30 @@ func readOnce(ctx context.Context, d drivers.Driver, key string) (o object, brok
 		return object{}, false, err
 	}
 	defer body.Close()
-	b := make([]byte, info.Size)
-	switch _, err := io.ReadFull(body, b); {
+	b, err := readWhole(body, info.Size)
+	switch {
 	case err == io.EOF || err == io.ErrUnexpectedEOF:
 		return object{}, false, &drivers.Error{Op: "reader", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
 	case err != nil:
 		return object{}, errors.Is(err, drivers.ErrThrottled), err
 	}
 	return object{body: b, info: info}, false, nil
+}
+
+// readWhole reads size bytes. It takes memory for what comes, not for what a store says will come.
+func readWhole(body io.Reader, size int64) ([]byte, error) {
+	const believed = 8 << 20 // more than small objects have
+	if size < 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	b := make([]byte, min(size, believed))
+	_, err := io.ReadFull(body, b)
+	if err != nil || size <= believed {
+		return b, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(body, size-believed))
+	if err == nil && int64(len(rest)) < size-believed {
+		err = io.ErrUnexpectedEOF
+	}
+	return append(b, rest...), err
 }

@@ -3,6 +3,7 @@
 package fs
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -29,6 +30,25 @@ type state struct {
 	ID         string `json:"id"`
 	Generation int    `json:"generation"`
 	Size       int64  `json:"size"`
+}
+
+// decodeState reads what Suspend has written for key, and nothing else.
+func decodeState(saved []byte, key string) (state, error) {
+	var st state
+	if err := json.Unmarshal(saved, &st); err != nil {
+		return state{}, errors.New("not a state of this driver")
+	}
+	again, err := json.Marshal(st)
+	if err != nil || !bytes.Equal(again, saved) || st.Driver != name || st.Key != key || st.Generation < 1 || st.Size < 0 || !isID(st.ID) {
+		return state{}, errors.New("not a state of this driver for this key")
+	}
+	return st, nil
+}
+
+// isID reports whether id can be one that [rand.Text] made.
+func isID(id string) bool {
+	const longest = 64
+	return 0 < len(id) && len(id) <= longest && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
 // streamPath is where an unfinished stream to key is. Each Suspend gives it another generation, so that an
@@ -92,10 +112,9 @@ func (d *Driver) Resume(ctx context.Context, key string, saved []byte) (drivers.
 	if err := begin(ctx, op, key); err != nil {
 		return nil, err
 	}
-	var st state
-	if err := json.Unmarshal(saved, &st); err != nil || st.Driver != name || st.Key != key ||
-		st.Generation < 1 || st.Size < 0 || st.ID == "" || strings.ContainsAny(st.ID, "/.") {
-		return nil, refuse(op, key, drivers.ErrInvalid, "not a state of this driver for this key")
+	st, err := decodeState(saved, key)
+	if err != nil {
+		return nil, refuse(op, key, drivers.ErrInvalid, err.Error())
 	}
 	w := &writer{d: d, ctx: ctx, key: key, id: st.ID, generation: st.Generation, path: d.streamPath(st.ID, st.Generation, key), size: st.Size, flushed: st.Size}
 	if err := w.acquire(); err != nil {

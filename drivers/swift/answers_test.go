@@ -365,3 +365,44 @@ func TestTokenThatEndsDuringAnUpload(t *testing.T) {
 		t.Errorf("refused %d times, the segments have %d bytes, %d tokens", refused, size, len(f.asked))
 	}
 }
+
+// A store whose listing begins again, whatever marker it is given, must not be listed for ever.
+func TestListingThatBeginsAgain(t *testing.T) {
+	asked := 0
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("format") != "json" || r.Method != http.MethodGet {
+			_, _ = io.WriteString(w, "a/b")
+			return
+		}
+		if asked++; asked > 50 {
+			t.Error("it is listed for ever")
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		prefix := r.URL.Query().Get("prefix")
+		_, _ = fmt.Fprintf(w, `[{"name":%q,"hash":"h","bytes":1},{"name":%q,"hash":"h","bytes":1}]`, prefix+"a", prefix+"b")
+	})
+	c := f.config()
+	c.ShortPages = true
+	d := f.open(t, c)
+	lists := map[string]func() error{
+		"list": func() (last error) {
+			for _, err := range d.List(t.Context(), "", "", "") {
+				last = err
+			}
+			return last
+		},
+		"leftovers": func() (last error) {
+			for _, err := range d.Leftovers(t.Context()) {
+				last = err
+			}
+			return last
+		},
+	}
+	for name, list := range lists {
+		asked = 0
+		if err := list(); !errors.Is(err, drivers.ErrCorrupt) {
+			t.Errorf("%s: %v, want ErrCorrupt", name, err)
+		}
+	}
+}

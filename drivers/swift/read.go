@@ -192,5 +192,8 @@ func (d *Driver) entries(ctx context.Context, prefix, marker, end, delimiter str
 		}
 		return errors.Join(err, answer.Body.Close())
 	})
+	if n := len(all); err == nil && delimiter == "" && n > 0 && all[n-1].Name <= marker { // it would go on for ever
+		return nil, wrap("list", prefix, drivers.ErrCorrupt, fmt.Errorf("after %q the store begins its listing again", marker))
+	}
 	return all, err
 }

@@ -1,12 +1,15 @@
 package glance
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"hash/crc32"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -25,15 +28,21 @@ func (s state) encode() []byte {
 	return append(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(text)), text...)
 }
 
+// decodeState takes what encode writes and nothing else.
 func decodeState(b []byte) (s state, err error) {
 	if len(b) < 4 || crc32.ChecksumIEEE(b[4:]) != binary.BigEndian.Uint32(b) {
 		return s, errors.New("it is no state, or damaged")
 	}
 	err = json.Unmarshal(b[4:], &s)
-	if err == nil && (s.Stream == "" || s.Token == "") {
+	if err == nil && (s.Stream == "" || s.Token == "" || !bytes.Equal(s.encode(), b) || slices.ContainsFunc(s.Parts, part.odd)) {
 		err = errors.New("it is no state")
 	}
 	return s, err
+}
+
+// odd reports whether p is none that this driver can have made: its ID becomes part of a path.
+func (p part) odd() bool {
+	return p.Size < 0 || p.ID == "" || strings.Trim(p.ID, "0123456789abcdef-") != ""
 }
 
 // join is a context for a method of a writer, which ends with that of the method or the writer's.

@@ -23,6 +23,7 @@ func (b *Bucket) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 	return func(yield func(drivers.Leftover, error) bool) {
 		fail := func(key string, err error) { yield(drivers.Leftover{}, b.Requests.Fail(ctx, op, key, err)) }
 		var after Upload
+		seen := map[Upload]bool{} // where pages have begun
 		for {
 			if ctx.Err() != nil {
 				fail("", ctx.Err())
@@ -53,11 +54,12 @@ func (b *Bucket) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 			if next == (Upload{}) {
 				return
 			}
-			if next == after { // it would go on for ever
+			if seen[next] { // it would go on for ever
 				yield(drivers.Leftover{}, b.fault(op, "", drivers.ErrCorrupt, "after %q the store begins its listing of uploads again", after.Full))
 				return
 			}
 			after = next
+			seen[next] = true
 		}
 	}
 }

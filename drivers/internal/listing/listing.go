@@ -77,6 +77,7 @@ func (l Lister) List(ctx context.Context, prefix, after, delimiter string) iter.
 			start = l.Prefix + justBefore(after)
 		}
 		last, token := after, ""
+		seen := map[string]bool{} // tokens since the last entry: a store may give pages of nothing
 		for {
 			page, err := l.Page(ctx, l.Prefix+asked, start, token, delimiter)
 			if err != nil {
@@ -84,7 +85,7 @@ func (l Lister) List(ctx context.Context, prefix, after, delimiter string) iter.
 				return
 			}
 			entries := l.sorted(page.Entries)
-			if token != "" && (page.Next == token || len(entries) > 0 && entries[0].Key < last) {
+			if seen[page.Next] && page.More || token != "" && len(entries) > 0 && entries[0].Key < last {
 				// It would go on for ever.
 				yield(drivers.Entry{}, bad(drivers.ErrCorrupt, "after %q the store begins its listing again", last))
 				return
@@ -101,6 +102,7 @@ func (l Lister) List(ctx context.Context, prefix, after, delimiter string) iter.
 					return
 				}
 				last = e.Key
+				clear(seen)
 				if !yield(e, nil) {
 					return
 				}
@@ -109,6 +111,7 @@ func (l Lister) List(ctx context.Context, prefix, after, delimiter string) iter.
 				return
 			}
 			token = page.Next
+			seen[token] = true
 		}
 	}
 }

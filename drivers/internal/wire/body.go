@@ -46,7 +46,8 @@ func (l *Lent) TakeBack() {
 // RangeTotal returns the size of the whole object from the answer to a request for bytes from offset, which has length of them.
 func RangeTotal(contentRange string, offset, length int64) (int64, error) {
 	rest, found := strings.CutPrefix(contentRange, fmt.Sprintf("bytes %d-%d/", offset, offset+length-1))
-	total, err := strconv.ParseInt(rest, 10, 64)
+	number, err := strconv.ParseUint(rest, 10, 63) // which knows no sign
+	total := int64(number)
 	if !found || err != nil || total < offset+length {
 		return 0, fmt.Errorf("asked for bytes from %d, the answer has %d bytes and the Content-Range %q", offset, length, contentRange)
 	}
