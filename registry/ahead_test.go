@@ -59,7 +59,7 @@ type cappedBody struct {
 }
 
 func (b *cappedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p[:min(len(p), 64<<10)])
+	n, err := b.ReadCloser.Read(p[:min(len(p), pulled)])
 	b.store.sent.Add(int64(n))
 	if err := pause(b.ctx, time.Duration(n)*time.Second/time.Duration(b.store.rate)); err != nil {
 		return 0, err
@@ -83,19 +83,21 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-const aheadKey = "data/o"
+const (
+	aheadKey = "data/o"
+	pulled   = 64 << 10 // bytes that clients ask for
+)
 
-// aheadOn is a registry that pulls from c, which has size bytes at aheadKey.
-func aheadOn(t *testing.T, c *capped, size int, limit int64) (*Registry, []byte) {
+// aheadOn is a registry that pulls from c, which has content at aheadKey.
+func aheadOn(t *testing.T, c *capped, content []byte, limit int64) *Registry {
 	t.Helper()
-	content := randomBytes(7, size)
 	m := memory.New(memory.Options{})
 	must(t, m.Put(t.Context(), aheadKey, content))
 	c.Driver = m
 	r := &Registry{driver: c}
 	r.buffers.New = func() any { return new(page) }
 	r.pullMemory.limit = limit
-	return r, content
+	return r
 }
 
 // nothingLeft fails t if memory is still taken or a body is open.
@@ -117,28 +119,33 @@ type puller struct {
 	each  func(got int64) // after each piece; may be nil
 }
 
-func (c *puller) read(t *testing.T, r *Registry, offset, length int64) ([]byte, error) {
+// read fails t if what comes is not the beginning of want, and returns how much came, without an error if that is all.
+func (c *puller) read(t *testing.T, r *Registry, offset, length int64, want []byte) (got int, err error) {
 	t.Helper()
 	began := time.Now()
 	body, _, err := r.openAhead(t.Context(), aheadKey, offset, length)
 	must(t, err)
 	defer body.Close()
-	var all []byte
-	buf := make([]byte, 32<<10)
-	for {
+	for buf := make([]byte, pulled); ; {
 		n, err := body.Read(buf)
-		if n > 0 && len(all) == 0 {
+		if n > 0 && got == 0 {
 			c.first = time.Since(began)
 		}
-		all = append(all, buf[:n]...)
+		if n > len(want)-got || !bytes.Equal(buf[:n], want[got:got+n]) {
+			t.Fatalf("other bytes than wanted after %d", got)
+		}
+		got += n
 		if c.each != nil {
-			c.each(int64(len(all)))
+			c.each(int64(got))
 		}
 		c.took = time.Since(began)
+		if err == io.EOF && got < len(want) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err == io.EOF {
-			return all, nil
+			return got, nil
 		} else if err != nil {
-			return all, err
+			return got, err
 		}
 		if c.rate > 0 {
 			must(t, pause(t.Context(), time.Duration(n)*time.Second/time.Duration(c.rate)))
@@ -149,8 +156,9 @@ func (c *puller) read(t *testing.T, r *Registry, offset, length int64) ([]byte, 
 func TestAheadOfAFastClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 100 << 20
+		content := randomBytes(7, size)
 		store := &capped{delay: 20 * time.Millisecond, rate: 50e6}
-		r, content := aheadOn(t, store, size, 64<<20)
+		r := aheadOn(t, store, content, 64<<20)
 		for _, at := range []struct{ offset, length int64 }{{0, -1}, {0, size}, {123, -1}, {5 << 20, 77<<20 + 1}, {size - 20<<20, -1}} {
 			want := content[at.offset:]
 			if at.length >= 0 {
@@ -158,15 +166,14 @@ func TestAheadOfAFastClient(t *testing.T) {
 			}
 			store.requests.Store(0)
 			var c puller
-			got, err := c.read(t, r, at.offset, at.length)
-			if err != nil || !bytes.Equal(got, want) {
-				t.Fatalf("%+v: %d bytes that are not the %d wanted: %v", at, len(got), len(want), err)
+			if got, err := c.read(t, r, at.offset, at.length, want); err != nil {
+				t.Fatalf("%+v: %v after %d bytes", at, err, got)
 			}
 			plain := store.delay + time.Duration(len(want))*time.Second/time.Duration(store.rate)
 			if c.took > plain/2 {
 				t.Errorf("%+v: took %v, one request would have taken %v", at, c.took, plain)
 			}
-			if first := store.delay + time.Duration(32<<10)*time.Second/time.Duration(store.rate); c.first != first {
+			if first := store.delay + time.Duration(pulled)*time.Second/time.Duration(store.rate); c.first != first {
 				t.Errorf("%+v: the first byte came after %v, that of a plain body comes after %v", at, c.first, first)
 			}
 			if n, most := store.requests.Load(), int64(len(want))/aheadLeast+1; n > most {
@@ -180,6 +187,7 @@ func TestAheadOfAFastClient(t *testing.T) {
 
 func TestAheadIsNotForSlowClientsAndSmallBlobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		content := randomBytes(7, 40<<20)
 		for name, test := range map[string]struct {
 			size         int
 			memory, rate int64
@@ -192,10 +200,10 @@ func TestAheadIsNotForSlowClientsAndSmallBlobs(t *testing.T) {
 			"no content":                    {memory: 64 << 20, store: 50e6},
 		} {
 			store := &capped{delay: 20 * time.Millisecond, rate: test.store}
-			r, content := aheadOn(t, store, test.size, test.memory)
+			r := aheadOn(t, store, content[:test.size], test.memory)
 			c := puller{rate: test.rate}
-			if got, err := c.read(t, r, 0, -1); err != nil || !bytes.Equal(got, content) {
-				t.Errorf("%s: %d bytes that are not the %d wanted: %v", name, len(got), len(content), err)
+			if got, err := c.read(t, r, 0, -1, content[:test.size]); err != nil {
+				t.Errorf("%s: %v after %d bytes", name, err, got)
 			}
 			if n := store.requests.Load(); n != 1 {
 				t.Errorf("%s: %d requests", name, n)
@@ -208,9 +216,10 @@ func TestAheadIsNotForSlowClientsAndSmallBlobs(t *testing.T) {
 // A client that becomes slow keeps the window that it has, which becomes smaller.
 func TestAheadStaysInItsWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		content := randomBytes(7, 200<<20)
 		const slowFrom = 20 << 20
 		store := &capped{delay: 20 * time.Millisecond, rate: 50e6}
-		r, content := aheadOn(t, store, 200<<20, 64<<20)
+		r := aheadOn(t, store, content, 64<<20)
 		var c puller
 		var atEnd int64
 		c.each = func(got int64) {
@@ -225,9 +234,8 @@ func TestAheadStaysInItsWindow(t *testing.T) {
 				atEnd = in
 			}
 		}
-		got, err := c.read(t, r, 0, -1)
-		if err != nil || !bytes.Equal(got, content) {
-			t.Errorf("%d bytes that are not the %d wanted: %v", len(got), len(content), err)
+		if got, err := c.read(t, r, 0, -1, content); err != nil {
+			t.Errorf("%v after %d bytes", err, got)
 		}
 		if atEnd > aheadRange {
 			t.Errorf("a slow client has %d bytes fetched ahead of it at last, want at most %d", atEnd, aheadRange)
@@ -238,14 +246,15 @@ func TestAheadStaysInItsWindow(t *testing.T) {
 
 func TestAheadSharesItsMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		content := randomBytes(7, 24<<20)
 		store := &capped{delay: 20 * time.Millisecond, rate: 50e6}
-		r, content := aheadOn(t, store, 24<<20, 24<<20)
+		r := aheadOn(t, store, content, 24<<20)
 		clients := make([]puller, 12)
 		var all sync.WaitGroup
 		for i := range clients {
 			all.Go(func() {
-				if got, err := clients[i].read(t, r, 0, -1); err != nil || !bytes.Equal(got, content) {
-					t.Errorf("%d bytes that are not the %d wanted: %v", len(got), len(content), err)
+				if got, err := clients[i].read(t, r, 0, -1, content); err != nil {
+					t.Errorf("%v after %d bytes", err, got)
 				}
 			})
 		}
@@ -263,6 +272,7 @@ func TestAheadSharesItsMemory(t *testing.T) {
 func TestAheadGoesOnWhereRangesFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 60 << 20
+		content := randomBytes(7, size)
 		busy := &drivers.Error{Op: "reader", Driver: "test", Key: aheadKey, Kind: drivers.ErrThrottled}
 		for name, change := range map[string]func(*capped){
 			"all ranges are refused": func(c *capped) {
@@ -298,11 +308,11 @@ func TestAheadGoesOnWhereRangesFail(t *testing.T) {
 			},
 		} {
 			store := &capped{delay: 20 * time.Millisecond, rate: 50e6}
-			r, content := aheadOn(t, store, size, 64<<20)
+			r := aheadOn(t, store, content, 64<<20)
 			change(store)
 			var c puller
-			if got, err := c.read(t, r, 0, -1); err != nil || !bytes.Equal(got, content) {
-				t.Errorf("%s: %d bytes that are not the %d wanted: %v", name, len(got), len(content), err)
+			if got, err := c.read(t, r, 0, -1, content); err != nil {
+				t.Errorf("%s: %v after %d bytes", name, err, got)
 			}
 			nothingLeft(t, r, store)
 		}
@@ -311,9 +321,10 @@ func TestAheadGoesOnWhereRangesFail(t *testing.T) {
 
 func TestAheadOfAnObjectThatChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		content := randomBytes(7, 60<<20)
 		for from := range int64(5) {
 			store := &capped{delay: 20 * time.Millisecond, rate: 50e6}
-			r, content := aheadOn(t, store, 60<<20, 64<<20)
+			r := aheadOn(t, store, content, 64<<20)
 			store.info = func(offset int64, info drivers.Info) drivers.Info {
 				if offset > from*10<<20 {
 					info.ETag = "another"
@@ -321,9 +332,8 @@ func TestAheadOfAnObjectThatChanges(t *testing.T) {
 				return info
 			}
 			var c puller
-			got, err := c.read(t, r, 0, -1)
-			if !errors.Is(err, drivers.ErrCorrupt) || !bytes.HasPrefix(content, got) {
-				t.Errorf("another from %d MiB on: %d bytes, %v", from*10, len(got), err)
+			if got, err := c.read(t, r, 0, -1, content); !errors.Is(err, drivers.ErrCorrupt) {
+				t.Errorf("another from %d MiB on: %v after %d bytes", from*10, err, got)
 			}
 			nothingLeft(t, r, store)
 		}
@@ -332,6 +342,7 @@ func TestAheadOfAnObjectThatChanges(t *testing.T) {
 
 // Wherever a client leaves, nothing is left: the bubble fails the test for a goroutine.
 func TestAheadEndsWithItsClient(t *testing.T) {
+	content := randomBytes(7, 60<<20)
 	for name, leave := range map[string]func(cancel context.CancelFunc, body io.Closer) error{
 		"closes":  func(_ context.CancelFunc, body io.Closer) error { return body.Close() },
 		"cancels": func(cancel context.CancelFunc, body io.Closer) error { cancel(); return nil },
@@ -340,7 +351,7 @@ func TestAheadEndsWithItsClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for _, after := range []int64{0, aheadTrial, aheadTrial + 1, 9 << 20, 10 << 20, 30 << 20, 60 << 20} {
 					store := &capped{delay: 20 * time.Millisecond, rate: 50e6}
-					r, content := aheadOn(t, store, 60<<20, 64<<20)
+					r := aheadOn(t, store, content, 64<<20)
 					ctx, cancel := context.WithCancel(t.Context())
 					body, _, err := r.openAhead(ctx, aheadKey, 0, -1)
 					must(t, err)
