@@ -46,6 +46,17 @@ func tagsPrefix(repo string) string { return repoPrefix(repo) + "tags/" }
 
 func tagKey(repo, tag string) string { return "repos/" + repo + "/_tags/" + tag }
 
+// historyPrefix is followed by what historyEntry makes.
+func historyPrefix(repo, tag string) string { return repoPrefix(repo) + "history/" + tag + "/" }
+
+// deletedManifestKey is where a manifest is kept that was deleted by itself.
+func deletedManifestKey(repo string, d digest.Digest) string {
+	return repoPrefix(repo) + "deleted/one/" + string(d.Algorithm()) + "/" + d.Encoded()
+}
+
+// deletedPrefix is where the manifests and links of a repository are kept that was deleted as a whole.
+func deletedPrefix(repo string) string { return repoPrefix(repo) + "deleted/all/" }
+
 func referrersPrefix(repo string, subject digest.Digest) string {
 	return repoPrefix(repo) + "referrers/" + string(subject.Algorithm()) + "/" + subject.Encoded() + "/"
 }

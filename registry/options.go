@@ -31,6 +31,13 @@ type Options struct {
 	// repository does not have. Nil means none.
 	SparseIndexes func(repository string) bool
 
+	// HistoryKeep is how long is kept what tags pointed at before, and what was deleted, so that it can be had back. Default 0: nothing
+	// is kept.
+	HistoryKeep time.Duration
+
+	// Immutable says which tags may neither be pointed elsewhere nor deleted, once they are there. Nil means none.
+	Immutable func(repository, tag string) bool
+
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 

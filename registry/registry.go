@@ -34,6 +34,8 @@ type Registry struct {
 
 	maxManifest int64
 	sparse      func(string) bool
+	historyKeep time.Duration
+	immutable   func(repo, tag string) bool // nil: none
 
 	secret []byte // of the cluster: signs upload sessions
 	reads  *reads
@@ -67,6 +69,8 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 		now:         o.Now,
 		maxManifest: cmp.Or(o.MaxManifest, 4<<20),
 		sparse:      o.SparseIndexes,
+		historyKeep: o.HistoryKeep,
+		immutable:   o.Immutable,
 		reads:       newReads(d),
 		uploadLife:  cmp.Or(o.UploadLife, 24*time.Hour),
 	}
