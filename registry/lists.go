@@ -212,7 +212,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
 			r.records.Invalidate(key)
 		}
 	}
-	for _, part := range []string{"tags/", "referrers/", "manifests/", "parents/", "blobs/"} {
+	for _, part := range []string{"tags/", "referrers/", "manifests/", "parents/", "blobs/", pulledSection} {
 		if err := r.deleteAll(ctx, repoPrefix(repo)+part); err != nil {
 			return err
 		}

@@ -102,6 +102,14 @@ func decodeTag(key string, body []byte) (tagRecord, error) {
 
 // ManifestByTag returns what a tag points at: one request if this process has the manifest, else two.
 func (r *Registry) ManifestByTag(ctx context.Context, repo, tag string) (*Manifest, error) {
+	m, err := r.manifestByTag(ctx, repo, tag)
+	if err == nil {
+		r.notePull(ctx, repo, tag)
+	}
+	return m, err
+}
+
+func (r *Registry) manifestByTag(ctx context.Context, repo, tag string) (*Manifest, error) {
 	k, _, err := r.lookUpTag(ctx, repo, tag)
 	if err != nil {
 		return nil, err

@@ -31,6 +31,10 @@ type Options struct {
 	// repository does not have. Nil means none.
 	SparseIndexes func(repository string) bool
 
+	// TrackPulls says in which repositories it is written down, about once a day for each tag that is pulled, that it was: for
+	// rules of a collection that ask for it. Nil means none.
+	TrackPulls func(repository string) bool
+
 	// HistoryKeep is how long is kept what tags pointed at before, and what was deleted, so that it can be had back. Default 0: nothing
 	// is kept.
 	HistoryKeep time.Duration

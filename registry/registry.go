@@ -52,6 +52,11 @@ type Registry struct {
 	buffers      sync.Pool // of *page
 	sessions     *otter.Cache[string, *liveUpload]
 	steps        *otter.Cache[string, []byte] // objects under uploads/ that this process wrote just now
+
+	trackPulls func(string) bool
+	pulls      *otter.Cache[string, struct{}] // keys that this process wrote lately
+	pullSlots  *semaphore.Weighted
+	background sync.WaitGroup
 }
 
 type format struct {
@@ -73,6 +78,8 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 		immutable:   o.Immutable,
 		reads:       newReads(d),
 		uploadLife:  cmp.Or(o.UploadLife, 24*time.Hour),
+		trackPulls:  o.TrackPulls,
+		pullSlots:   semaphore.NewWeighted(parallel),
 	}
 	r.buffers.New = func() any { return new(page) }
 	if r.log == nil {
@@ -83,6 +90,9 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 	}
 	if r.sparse == nil {
 		r.sparse = func(string) bool { return false }
+	}
+	if r.trackPulls == nil {
+		r.trackPulls = func(string) bool { return false }
 	}
 	r.uploadMemory = semaphore.NewWeighted(cmp.Or(o.UploadMemory, 64<<20))
 	r.pullMemory.limit = cmp.Or(o.PullMemory, 64<<20)
@@ -98,7 +108,7 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 
 func (r *Registry) makeCaches(memory uint64) error {
 	const perRecord = 512 // bytes that an entry of the smaller caches takes, roughly
-	var errs [6]error
+	var errs [7]error
 	r.records, errs[0] = otter.New(&otter.Options[blobKey, knownBlob]{
 		MaximumSize:      int(max(memory/8/perRecord, 64)),
 		ExpiryCalculator: otter.ExpiryWriting[blobKey, knownBlob](time.Hour),
@@ -120,6 +130,10 @@ func (r *Registry) makeCaches(memory uint64) error {
 		MaximumWeight:    max(memory/4, 1<<20),
 		Weigher:          func(_ string, b []byte) uint32 { return uint32(len(b) + perRecord) },
 		ExpiryCalculator: otter.ExpiryWriting[string, []byte](time.Minute),
+	})
+	r.pulls, errs[6] = otter.New(&otter.Options[string, struct{}]{
+		MaximumSize:      int(max(memory/16/perRecord, 64)),
+		ExpiryCalculator: otter.ExpiryWriting[string, struct{}](pullTime),
 	})
 	return errors.Join(errs[:]...)
 }
@@ -176,6 +190,8 @@ func (r *Registry) probeAbsent(ctx context.Context, body []byte) error {
 
 // Close ends what Open started in the background. The driver stays open.
 func (r *Registry) Close() {
+	r.background.Wait()
+	r.pulls.StopAllGoroutines()
 	r.records.StopAllGoroutines()
 	r.manifests.StopAllGoroutines()
 	r.holders.StopAllGoroutines()
