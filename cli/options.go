@@ -13,9 +13,11 @@ func registryOptions(s *settings, log *slog.Logger) registry.Options {
 	return registry.Options{
 		UploadLife:    s.Uploads.Life,
 		UploadMemory:  int64(s.Uploads.Memory),
+		PullMemory:    max(int64(s.Pulls.Memory), 1), // 0 would be the default
 		CacheMemory:   int64(s.Cache.Memory),
 		MaxManifest:   int64(s.Limits.Manifest),
 		SparseIndexes: anyOf(s.Manifests.SparseIndexes),
+		TrackPulls:    tracksPulls(s.GC.Retention),
 		Log:           log,
 	}
 }

@@ -90,6 +90,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			}
 		}
 		defer r.Close()
+		defer collectInBackground(ctx, r, l, log)()
 		p.announce(l, listener.Addr(), log)
 		return serveHTTP(ctx, listener, api.New(r, apiOptions(l.settings, log)), l.HTTP, log, signals)
 	case s := <-signals:

@@ -25,8 +25,10 @@ type settings struct {
 	Manifests manifestSettings `yaml:"manifests" doc:"What is asked of manifests."`
 	Limits    limitSettings    `yaml:"limits" doc:"How much a request may ask for."`
 	Uploads   uploadSettings   `yaml:"uploads" doc:"Uploads that are under way."`
+	Pulls     pullSettings     `yaml:"pulls" doc:"Blobs that clients download through the registry."`
 	Cache     cacheSettings    `yaml:"cache" doc:"What is kept in memory. No answer depends on a cache being fresh."`
 	Redirect  redirectSettings `yaml:"redirect" doc:"Whether clients download blobs from the store itself."`
+	GC        gcSettings       `yaml:"gc" doc:"What is removed without a client's asking; docs/garbage-collection.md explains it."`
 	Log       logSettings      `yaml:"log" doc:"What the program prints to stderr."`
 }
 
@@ -62,6 +64,10 @@ type uploadSettings struct {
 	Memory config.Size   `yaml:"memory" min:"1MiB" doc:"The bytes of all small uploads that are held in memory at once. What does not fit is streamed to the store in parts."`
 }
 
+type pullSettings struct {
+	Memory config.Size `yaml:"memory" doc:"The bytes of all large blobs together that are fetched ahead of clients who are faster than one connection to the store, in pieces of 4MiB to 8MiB on up to four connections. A client who finds none left gets the blob as one connection brings it. 0: nothing is fetched ahead."`
+}
+
 type cacheSettings struct {
 	Memory config.Size `yaml:"memory" min:"1MiB" doc:"Bytes of manifests and records that are kept in memory."`
 }
@@ -71,6 +77,16 @@ type redirectSettings struct {
 	Networks []netip.Prefix `yaml:"networks" doc:"Only clients from these networks or addresses are redirected. Empty: all."`
 	MinSize  config.Size    `yaml:"min_size" min:"1" doc:"Smaller blobs are served by the registry."`
 	Life     time.Duration  `yaml:"life" min:"1m" max:"168h" doc:"How long a signed URL is good for."`
+}
+
+type gcSettings struct {
+	Interval   time.Duration   `yaml:"interval" doc:"How long after one collection serve begins the next; one of all replicas does. 0: never, then run longshore gc."`
+	Grace      time.Duration   `yaml:"grace" doc:"How long what nothing refers to is kept. At least uploads.life and 24h."`
+	Untagged   time.Duration   `yaml:"untagged" doc:"How long ago a manifest has to have been pushed before it is removed if no tag leads to it, directly or through an index or a subject. 0: it stays."`
+	Retention  []retentionRule `yaml:"retention" doc:"Which tags are removed. Each rule is a pattern for repositories and words: tags=REGEX are those that it may remove (without: all); last=N, younger=TIME, pulled=TIME and always=REGEX keep some of them. Times may be in days, such as 30d. The first rule for a repository counts."`
+	ListingLag time.Duration   `yaml:"listing_lag" doc:"How long a listing may miss what was written, on stores where listings lag. It is added to grace, and each step waits that long. 0: 2m on swift, otherwise none."`
+	Sole       bool            `yaml:"sole" doc:"On a store without put-if-absent and put-if-match: only this process ever collects. Set it for one replica only, or for the job that runs longshore gc."`
+	Memory     config.Size     `yaml:"memory" min:"1MiB" doc:"The bytes that the digests of all linked blobs may take during a collection, 8 for each blob. What does not fit costs another listing."`
 }
 
 type logSettings struct {
@@ -93,8 +109,10 @@ func defaultSettings(all []driver) *settings {
 		Delete:   deleteSettings{Enabled: true},
 		Limits:   limitSettings{Manifest: 4 << 20, TagsPerPut: 100, Page: 1000},
 		Uploads:  uploadSettings{Life: 24 * time.Hour, Memory: 64 << 20},
+		Pulls:    pullSettings{Memory: 64 << 20},
 		Cache:    cacheSettings{Memory: 64 << 20},
 		Redirect: redirectSettings{MinSize: 64 << 10, Life: 20 * time.Minute},
+		GC:       gcSettings{Interval: 24 * time.Hour, Grace: 48 * time.Hour, Memory: 64 << 20},
 		Log:      logSettings{Level: "info", Format: "auto"},
 	}
 	for _, d := range all {
