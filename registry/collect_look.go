@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/longshore-registry/longshore/drivers"
 )
+
+// leastHistory is how long the history of a tag holds a manifest where none is kept otherwise.
+const leastHistory = time.Hour
 
 // seenRepo is a repository as a collector sees it.
 type seenRepo struct {
@@ -25,6 +29,7 @@ type seenRepo struct {
 	tags      map[string]*seenTag // nil if they don't matter
 	held      map[digest.Digest]bool
 	pulled    map[string]time.Time // tags, when pulled last; nil if that does not matter
+	past      []string             // entries of the history that have been kept long enough
 	took      time.Duration
 	due       time.Time // when something is old enough to be looked at again, if nothing changes; zero: never
 }
@@ -35,10 +40,15 @@ func (s *seenRepo) expired(t time.Time, age time.Duration) bool {
 	if t.Before(s.c.began.Add(-age)) {
 		return true
 	}
-	if then := t.Add(age); s.due.IsZero() || then.Before(s.due) {
-		s.due = then
-	}
+	s.dueAt(t.Add(age))
 	return false
+}
+
+// dueAt says that something will be old enough then.
+func (s *seenRepo) dueAt(t time.Time) {
+	if s.due.IsZero() || t.Before(s.due) {
+		s.due = t
+	}
 }
 
 // seenManifest is what a collection has to know of a manifest.
@@ -73,9 +83,9 @@ func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*s
 		if err := s.lookAtTags(ctx, before); err != nil {
 			return nil, err
 		}
-		if err := s.lookAtHistory(ctx); err != nil {
-			return nil, err
-		}
+	}
+	if err := s.lookAtHistory(ctx); err != nil {
+		return nil, err
 	}
 	if s.rule != nil && s.rule.Pulled > 0 {
 		if err := s.lookAtPulls(ctx); err != nil {
@@ -131,8 +141,33 @@ func (s *seenRepo) lookAtTags(ctx context.Context, before *seenRepo) error {
 }
 
 // lookAtHistory finds the manifests that tags pointed at lately: they can be had back.
-func (s *seenRepo) lookAtHistory(context.Context) error {
+func (s *seenRepo) lookAtHistory(ctx context.Context) error {
 	s.held = map[digest.Digest]bool{}
+	prefix := repoPrefix(s.name) + "history/"
+	for entry, err := range s.c.driver.List(ctx, prefix, "", "") {
+		if err != nil {
+			return err
+		}
+		if err := s.c.saw(ctx, 1); err != nil {
+			return err
+		}
+		moment, d, ok := parseHistoryEntry(entry.Key[strings.LastIndexByte(entry.Key, '/')+1:])
+		if !ok {
+			continue
+		}
+		left, err := strconv.ParseInt(moment, 10, 64)
+		if err != nil {
+			continue
+		}
+		// The entry is written before the tag changes, so it holds for a moment in any case.
+		until := time.UnixMilli(latestTime - left).Add(max(s.c.historyKeep, leastHistory))
+		if until.Before(s.c.began) {
+			s.past = append(s.past, entry.Key)
+			continue
+		}
+		s.held[d] = true
+		s.dueAt(until)
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -53,6 +54,9 @@ func (s *seenRepo) decide() *plan {
 	}
 	if s.rule != nil {
 		s.rule.choose(s, p.tags)
+		for tag := range p.tags {
+			s.held[s.tags[tag].digest] = s.held[s.tags[tag].digest] || s.c.historyKeep > 0
+		}
 	}
 	kept := s.reach(p.tags)
 	for tag, t := range s.tags {
@@ -168,6 +172,9 @@ func (c *collector) findEntries(ctx context.Context, s *seenRepo, p *plan) error
 			p.entries[entry.Key] = "its manifest is not there"
 		}
 	}
+	for _, key := range s.past {
+		p.entries[key] = "the history is not kept for so long"
+	}
 	for tag, pulled := range s.pulled {
 		if s.tags[tag] == nil && s.expired(pulled, 0) {
 			p.entries[repoPrefix(s.name)+pulledSection+tag] = "its tag is not there"
@@ -229,9 +236,9 @@ func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, 
 		}
 		return failed
 	}
-	var keys []string
-	for tag := range p.tags {
-		keys = append(keys, tagKey(s.name, tag))
+	keys, err := c.keepTags(ctx, s, p)
+	if err != nil {
+		return err
 	}
 	failed := remove(RemovedTag, keys, func(key string) string { return p.tags[strings.TrimPrefix(key, tagsPrefix(s.name))] })
 	if len(failed) > 0 {
@@ -243,6 +250,34 @@ func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, 
 	remove(RemovedEntry, slices.Collect(maps.Keys(p.entries)), func(key string) string { return p.entries[key] })
 	remove(RemovedLink, slices.Collect(maps.Keys(p.links)), func(string) string { return "no manifest here names it" })
 	return nil
+}
+
+// keepTags writes the history of the tags that go, and returns their keys.
+func (c *collector) keepTags(ctx context.Context, s *seenRepo, p *plan) (keys []string, err error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelCollect)
+	for tag := range p.tags {
+		key := tagKey(s.name, tag)
+		keys = append(keys, key)
+		if subjectOf(tag) != "" {
+			continue // its manifest goes too
+		}
+		g.Go(func() error {
+			o, err := readObject(gctx, c.driver, key)
+			if errors.Is(err, drivers.ErrNotFound) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			t, err := decodeTag(key, o.body)
+			if err != nil {
+				return err
+			}
+			_, err = c.keepTag(gctx, s.name, tag, t, change{at: c.now(), how: TagExpired, by: c.o.By})
+			return err
+		})
+	}
+	return keys, g.Wait()
 }
 
 // removeManifests removes an index before its children and a subject before what refers to it, so that nothing is ever there without what it needs.

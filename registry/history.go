@@ -22,6 +22,7 @@ type Ending string
 const (
 	TagMoved          Ending = "moved"              // a push pointed it elsewhere
 	TagDeleted        Ending = "deleted"            // it was deleted
+	TagExpired        Ending = "removed by a rule"  // a collection removed it, by a retention rule
 	ManifestDeleted   Ending = "manifest deleted"   // its manifest was
 	RepositoryDeleted Ending = "repository deleted" // its whole repository was
 )
