@@ -19,8 +19,9 @@ const (
 	aheadMost = 4
 	// aheadTrial is after how many bytes a plain body is judged, again and again.
 	aheadTrial = 1 << 20
-	// aheadRate is what one connection brings, in bytes a second, from where on others would not help.
-	aheadRate = 400 << 20
+	// aheadRate is how many bytes a second one connection has to bring to be enough: it has no cap then, and what is slow is this process, the
+	// store or the line between them, which more connections don't make faster.
+	aheadRate = 160 << 20
 )
 
 // openAhead is openSteady for a body that a client waits for. It begins as the one plain request. If the client turns out to wait for the store,
