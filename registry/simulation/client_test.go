@@ -1,0 +1,344 @@
+package simulation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/longshore-registry/longshore/registry"
+)
+
+// request runs one request of the actor on a replica that lives. An error of a replica that died meanwhile is errGone: the
+// client got no answer.
+func (a *actor) request(at int, do func(context.Context, *replica) error) error {
+	a.pause()
+	r := a.w.live(at)
+	err := do(a.ctx(r), r)
+	switch {
+	case r.isGone():
+		return errGone
+	case a.w.planted() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+		return fmt.Errorf("%w: %w", errSlow, err)
+	}
+	return err
+}
+
+// unclear reports whether err says nothing of what became of the request: it comes from a planted fault.
+func unclear(err error) bool {
+	return errors.Is(err, errPlanted) || errors.Is(err, errLost) || errors.Is(err, errGone) || errors.Is(err, errSlow)
+}
+
+// check complains of an error that no fault explains.
+func (a *actor) check(what string, err error, expected ...registry.Code) {
+	if err == nil || unclear(err) {
+		return
+	}
+	for _, code := range expected {
+		if registry.HasCode(err, code) {
+			return
+		}
+	}
+	a.w.violate("%s: %s failed: %v", a.name, what, err)
+}
+
+func chunkOf(b []byte) registry.Chunk {
+	return registry.Chunk{Body: bytes.NewReader(b), Length: int64(len(b))}
+}
+
+// upload pushes a blob in one request.
+func (a *actor) upload(at int, repo string, b blob) error {
+	return a.uploading(repo, b, func() error {
+		return a.request(at, func(ctx context.Context, r *replica) error {
+			return r.PutBlob(ctx, repo, chunkOf(b.bytes), b.digest)
+		})
+	})
+}
+
+// uploadInParts pushes a blob in two chunks, through two replicas.
+func (a *actor) uploadInParts(first, second int, repo string, b blob) error {
+	return a.uploading(repo, b, func() error {
+		half := len(b.bytes) / 2
+		var u registry.Upload
+		err := a.request(first, func(ctx context.Context, r *replica) (err error) {
+			if u, err = r.StartUpload(repo, ""); err == nil {
+				u, err = r.Append(ctx, repo, u.ID, u.Value, chunkOf(b.bytes[:half]))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return a.request(second, func(ctx context.Context, r *replica) error {
+			_, err := r.Finish(ctx, repo, u.ID, u.Value, chunkOf(b.bytes[half:]), b.digest)
+			return err
+		})
+	})
+}
+
+func (a *actor) uploading(repo string, b blob, do func() error) error {
+	w := a.w.history.begin(blobRegister(repo, b), present, "")
+	err := do()
+	a.w.history.end(err == nil, w)
+	a.check("upload", err)
+	return err
+}
+
+// mount tries to give repo a blob of another repository.
+func (a *actor) mount(at int, repo, from string, b blob) (bool, error) {
+	h := &a.w.history
+	w := h.begin(blobRegister(repo, b), present, "")
+	mounted := false
+	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+		mounted, err = r.Mount(ctx, repo, from, b.digest)
+		return err
+	})
+	h.end(err == nil && mounted, w)
+	a.check("mount", err)
+	if err == nil && !mounted {
+		if a.w.required(from, b, w.start, w.end) {
+			a.w.violate("I1: %s: %s has %s and it can't be mounted from there", a.name, from, b.bytes)
+		}
+		if !h.tried(blobRegister(from, b), present, w.end) {
+			h.forget(w) // from never had it
+		}
+	}
+	return mounted && err == nil, err
+}
+
+// has asks whether a repository has a blob.
+func (a *actor) has(at int, repo string, b blob) (bool, error) {
+	start := a.w.history.now()
+	err := a.request(at, func(ctx context.Context, r *replica) error {
+		_, err := r.Blob(ctx, repo, b.digest)
+		return err
+	})
+	a.check("HEAD of a blob", err, registry.BlobUnknown)
+	end := a.w.history.now()
+	if registry.HasCode(err, registry.BlobUnknown) {
+		if a.w.required(repo, b, start, end) {
+			a.w.violate("I1: %s: %s has %s and does not know it", a.name, repo, b.bytes)
+		}
+		return false, nil
+	}
+	if err == nil && !a.w.history.tried(blobRegister(repo, b), present, end) {
+		a.w.violate("I2: %s: %s serves %s, which nobody pushed there", a.name, repo, b.bytes)
+	}
+	return err == nil, err
+}
+
+// push puts a manifest, with a tag unless it is "".
+func (a *actor) push(at int, repo, tag string, i *image) error {
+	h := &a.w.history
+	writes := []*write{h.begin(manifestRegister(repo, i), present, "")}
+	if tag != "" {
+		writes = append(writes, h.begin(register{tagKind, repo, tag}, i.digest.String(), ""))
+	}
+	start := h.now()
+	p := registry.Push{Repo: repo, Body: i.body, By: a.name}
+	if tag != "" {
+		p.Tags = []string{tag}
+	}
+	err := a.request(at, func(ctx context.Context, r *replica) error {
+		_, err := r.PushManifest(ctx, p)
+		return err
+	})
+	h.end(err == nil, writes...)
+	a.check("push", err, registry.ManifestBlobUnknown)
+	if registry.HasCode(err, registry.ManifestBlobUnknown) {
+		a.checkMissing(err, repo, i, start)
+	}
+	return err
+}
+
+// checkMissing looks whether all that a push was refused for was there.
+func (a *actor) checkMissing(err error, repo string, i *image, start int) {
+	end := a.w.history.now()
+	for _, b := range i.blobs {
+		if named(err, b.digest) && a.w.required(repo, b, start, end) {
+			a.w.violate("I1: %s: %s has %s, and a manifest that names it was refused", a.name, repo, b.bytes)
+		}
+	}
+	for _, c := range i.children {
+		if named(err, c.digest) && a.w.history.must(manifestRegister(repo, c), present, start, end) {
+			a.w.violate("I1: %s: %s has manifest %s, and an index that names it was refused", a.name, repo, c.name)
+		}
+	}
+}
+
+// named reports whether one of the errors joined in err is about d.
+func named(err error, d digest.Digest) bool {
+	var all registry.Errors
+	if !errors.As(err, &all) {
+		return false
+	}
+	for _, e := range all {
+		if m, ok := e.Detail.(map[string]any); ok && m["digest"] == d {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *actor) deleteTag(at int, repo, tag string) error {
+	h := &a.w.history
+	w := h.begin(register{tagKind, repo, tag}, absent, "")
+	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteTag(ctx, repo, tag) })
+	h.end(err == nil, w)
+	a.check("DELETE of a tag", err, registry.ManifestUnknown)
+	if registry.HasCode(err, registry.ManifestUnknown) {
+		start, end := w.start, w.end
+		h.forget(w)
+		if !h.mayBe(register{tagKind, repo, tag}, absent, start, end) {
+			a.w.violate("I1: %s: tag %s:%s is there, and its DELETE was answered with unknown", a.name, repo, tag)
+		}
+	}
+	return err
+}
+
+func (a *actor) deleteManifest(at int, repo string, i *image) error {
+	h := &a.w.history
+	writes := []*write{h.begin(manifestRegister(repo, i), absent, "")}
+	for _, tag := range tags {
+		writes = append(writes, h.begin(register{tagKind, repo, tag}, absent, i.digest.String()))
+	}
+	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteManifest(ctx, repo, i.digest, false) })
+	h.end(err == nil, writes...)
+	a.check("DELETE of a manifest", err, registry.ManifestUnknown, registry.Unsupported)
+	if registry.HasCode(err, registry.ManifestUnknown) || registry.HasCode(err, registry.Unsupported) {
+		start, end := writes[0].start, writes[0].end
+		h.forget(writes...)
+		if registry.HasCode(err, registry.ManifestUnknown) && !a.w.untagged && h.must(manifestRegister(repo, i), present, start, end) {
+			a.w.violate("I1: %s: manifest %s is in %s, and its DELETE was answered with unknown", a.name, i.name, repo)
+		}
+	}
+	return err
+}
+
+func (a *actor) deleteBlob(at int, repo string, b blob) error {
+	h := &a.w.history
+	w := h.begin(blobRegister(repo, b), absent, "")
+	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteBlob(ctx, repo, b.digest) })
+	h.end(err == nil, w)
+	a.check("DELETE of a blob", err, registry.BlobUnknown)
+	if registry.HasCode(err, registry.BlobUnknown) {
+		h.forget(w)
+	}
+	return err
+}
+
+// pull fetches what a tag points at, with all that belongs to it.
+func (a *actor) pull(at int, repo, tag string) {
+	h := &a.w.history
+	start := h.now()
+	var m *registry.Manifest
+	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+		m, err = r.ManifestByTag(ctx, repo, tag)
+		return err
+	})
+	a.check("pull by tag", err, registry.ManifestUnknown)
+	end := h.now()
+	if registry.HasCode(err, registry.ManifestUnknown) {
+		if !a.w.tagMayDangle(repo, tag, start, end) {
+			a.w.violate("I1: %s: tag %s:%s is there, and is unknown", a.name, repo, tag)
+		}
+		return
+	} else if err != nil {
+		return
+	}
+	i := a.w.universe.image(m.Digest)
+	if i == nil || !bytes.Equal(m.Body, i.body) {
+		a.w.violate("I3: %s: tag %s:%s gives a manifest that nobody pushed: %s", a.name, repo, tag, m.Body)
+		return
+	}
+	if !h.mayBe(register{tagKind, repo, tag}, m.Digest.String(), start, end) {
+		a.w.violate("I1: %s: tag %s:%s gives %s, which it ought not to point at", a.name, repo, tag, i.name)
+	}
+	for _, b := range i.blobs {
+		a.fetch(at, repo, b)
+	}
+	for _, c := range i.children {
+		a.pullManifest(at, repo, c)
+	}
+}
+
+// pullManifest fetches a manifest by its digest, with all that belongs to it.
+func (a *actor) pullManifest(at int, repo string, i *image) {
+	h := &a.w.history
+	start := h.now()
+	var m *registry.Manifest
+	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+		m, err = r.Manifest(ctx, repo, i.digest)
+		return err
+	})
+	a.check("pull by digest", err, registry.ManifestUnknown)
+	end := h.now()
+	switch {
+	case registry.HasCode(err, registry.ManifestUnknown):
+		if a.w.manifestRequired(repo, i, start, end) {
+			a.w.violate("I1: %s: manifest %s is in %s, and is unknown", a.name, i.name, repo)
+		}
+		return
+	case err != nil:
+		return
+	case !bytes.Equal(m.Body, i.body):
+		a.w.violate("I3: %s: manifest %s of %s is another one: %s", a.name, i.name, repo, m.Body)
+		return
+	case !h.mayBe(manifestRegister(repo, i), present, start, end):
+		a.w.violate("I1: %s: manifest %s was deleted from %s and is there", a.name, i.name, repo)
+	}
+	for _, b := range i.blobs {
+		a.fetch(at, repo, b)
+	}
+	for _, c := range i.children {
+		a.pullManifest(at, repo, c)
+	}
+}
+
+// fetch reads a blob.
+func (a *actor) fetch(at int, repo string, b blob) {
+	h := &a.w.history
+	start := h.now()
+	var got []byte
+	err := a.request(at, func(ctx context.Context, r *replica) error {
+		found, err := r.Blob(ctx, repo, b.digest)
+		if err != nil {
+			return err
+		}
+		body, err := r.OpenBlob(ctx, found, 0, -1)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		got, err = io.ReadAll(body)
+		return err
+	})
+	end := h.now()
+	if err == nil && !bytes.Equal(got, b.bytes) {
+		a.w.violate("I3: %s: %s of %s has the bytes %q", a.name, b.bytes, repo, got)
+	}
+	if err == nil && !h.tried(blobRegister(repo, b), present, end) {
+		a.w.violate("I2: %s: %s serves %s, which nobody pushed there", a.name, repo, b.bytes)
+	}
+	if err == nil || unclear(err) || !a.w.required(repo, b, start, end) {
+		return // a blob that is not needed may go at any time, also while it is read
+	}
+	a.w.violate("I1: %s: %s of %s can't be pulled: %v", a.name, b.bytes, repo, err)
+}
+
+// collect runs a collection.
+func (a *actor) collect(at int, o registry.CollectOptions) error {
+	o.By = a.name
+	err := a.request(at, func(ctx context.Context, r *replica) error {
+		_, err := r.Collect(ctx, o)
+		return err
+	})
+	if errors.Is(err, registry.ErrCollecting) {
+		return err
+	}
+	a.check("collection", err)
+	return err
+}

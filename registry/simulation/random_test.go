@@ -1,0 +1,168 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/registry"
+)
+
+// outcome is what came of one run.
+type outcome struct {
+	violations []string
+	trace      []string
+	faults     map[string]int
+	steps      int
+	leaked     int // bytes
+}
+
+// String tells what was done and then what is wrong. Digests have the names of what they are of.
+func (o *outcome) String() string {
+	var names []string
+	u := newUniverse()
+	for _, b := range u.blobs {
+		names = append(names, b.digest.Encoded(), strings.ReplaceAll(string(b.bytes), " ", "-"))
+	}
+	for _, i := range u.images {
+		names = append(names, i.digest.Encoded(), "manifest-"+i.name)
+	}
+	all := slices.Concat(o.trace, []string{"", "violated:"}, o.violations)
+	return strings.NewReplacer(names...).Replace(strings.Join(all, "\n"))
+}
+
+// inBubble runs f with a clock of its own, and with the same random numbers for the same seed.
+func inBubble(t *testing.T, seed uint64, f func() *world) *outcome {
+	var o *outcome
+	synctest.Test(t, func(t *testing.T) {
+		cryptotest.SetGlobalRandom(t, seed)
+		w := f()
+		w.closeAll()
+		o = &outcome{violations: w.violations, trace: w.trace, faults: w.faults, steps: w.steps, leaked: w.leaked}
+	})
+	return o
+}
+
+// runRandom is the run of one seed.
+func runRandom(seed uint64, mutant func(drivers.Driver) drivers.Driver) *world {
+	r := rand.New(rand.NewPCG(seed, 1))
+	w := newWorld([]int{1000, 1000, 3}[r.IntN(3)])
+	w.mutant = mutant
+	for range 2 + r.IntN(2) {
+		w.open()
+	}
+	w.prepare(r)
+	o := registry.CollectOptions{}
+	for i := range 1 + r.IntN(3) {
+		random := rand.New(rand.NewPCG(seed, uint64(100+i)))
+		w.start(fmt.Sprintf("client %d", i), func(a *actor) {
+			for range 1 + random.IntN(4) {
+				a.act(random)
+			}
+		})
+	}
+	for i := range []int{0, 1, 1, 1, 2}[r.IntN(5)] {
+		random := rand.New(rand.NewPCG(seed, uint64(200+i)))
+		w.start(fmt.Sprintf("collector %d", i), func(a *actor) {
+			for range 1 + random.IntN(2) {
+				_ = a.collect(random.IntN(3), o)
+			}
+		})
+	}
+	w.run(r, newMoods(r))
+	if len(w.violations) == 0 {
+		w.lookAtAll("at the end")
+	}
+	if len(w.violations) == 0 {
+		w.leaked = w.collectAll(o)
+	}
+	return w
+}
+
+// prepare fills the store with things of all ages, as a life before would have left them.
+func (w *world) prepare(r *rand.Rand) {
+	a := &actor{w: w, name: "before", direct: true}
+	for range r.IntN(3) {
+		for range r.IntN(8) {
+			a.act(r)
+		}
+		w.closeAll()
+		time.Sleep(time.Duration(1+r.IntN(4)) * 30 * time.Hour)
+		w.open()
+		w.open()
+	}
+}
+
+// act does one of the things that clients do.
+func (a *actor) act(r *rand.Rand) {
+	at := r.IntN(3)
+	repo, tag := repos[r.IntN(len(repos))], tags[r.IntN(len(tags))]
+	i := a.w.universe.images[r.IntN(len(a.w.universe.images))]
+	b := a.w.universe.blobs[r.IntN(len(a.w.universe.blobs))]
+	switch r.IntN(16) {
+	case 0:
+		_ = a.deleteTag(at, repo, tag)
+	case 1:
+		_ = a.deleteManifest(at, repo, i)
+	case 2:
+		_ = a.deleteBlob(at, repo, b)
+	case 3:
+		_ = a.bring(r, repo, b)
+	case 4:
+		a.pull(at, repo, tag)
+	case 5:
+		_ = a.push(at, repo, tag, i)
+	case 6, 7:
+		_ = a.bringImage(r, repo, "", i)
+	default:
+		_ = a.bringImage(r, repo, tag, i)
+	}
+}
+
+// bringImage pushes an image with all that it names, and once more what failed.
+func (a *actor) bringImage(r *rand.Rand, repo, tag string, i *image) (err error) {
+	for range 2 {
+		err = nil
+		for _, b := range i.blobs {
+			if err = a.bring(r, repo, b); err != nil {
+				break
+			}
+		}
+		for _, c := range i.children {
+			if err == nil {
+				err = a.bringImage(r, repo, "", c)
+			}
+		}
+		if err == nil {
+			err = a.push(r.IntN(3), repo, tag, i)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// bring gets a blob into a repository the way one client or another does.
+func (a *actor) bring(r *rand.Rand, repo string, b blob) error {
+	switch r.IntN(4) {
+	case 0:
+		if has, err := a.has(r.IntN(3), repo, b); has || err != nil {
+			return err
+		}
+	case 1:
+		if mounted, err := a.mount(r.IntN(3), repo, repos[r.IntN(len(repos))], b); mounted || err != nil {
+			return err
+		}
+	}
+	if r.IntN(3) == 0 {
+		return a.uploadInParts(r.IntN(3), r.IntN(3), repo, b)
+	}
+	return a.upload(r.IntN(3), repo, b)
+}
