@@ -112,7 +112,7 @@ func (c *collector) begin(ctx context.Context) error {
 	if !held {
 		return ErrCollecting
 	}
-	info, err := c.driver.Stat(ctx, leaseKey)
+	info, err := l.own(ctx, l.until)
 	if err != nil {
 		return fmt.Errorf("cannot begin to collect: %w", err)
 	}
@@ -120,6 +120,18 @@ func (c *collector) begin(ctx context.Context) error {
 	c.began, c.report.Began = info.ModTime, info.ModTime
 	return nil
 }
+
+// own reads what the store knows of the lease that this process has just written. It fails with ErrCollecting if that took so long that
+// another process has taken the lease, or had it and is done.
+func (l *lease) own(ctx context.Context, until time.Time) (drivers.Info, error) {
+	a, info, err := l.r.readAnnouncement(ctx, leaseKey)
+	if errors.Is(err, drivers.ErrNotFound) || err == nil && (a.By != l.by || !a.Until.Equal(until)) {
+		return drivers.Info{}, errLeaseLost
+	}
+	return info, err
+}
+
+var errLeaseLost = fmt.Errorf("%w: it found this one's lease run out", ErrCollecting)
 
 // end gives the lease back.
 func (c *collector) end(ctx context.Context) {
@@ -153,11 +165,11 @@ func (l *lease) keep(ctx context.Context) error {
 	}
 	if err := l.r.putIfMatch(ctx, leaseKey, body, l.etag); err != nil {
 		if errors.Is(err, drivers.ErrPrecondition) {
-			return fmt.Errorf("%w: it found this one's lease run out", ErrCollecting)
+			return errLeaseLost
 		}
 		return err
 	}
-	info, err := l.r.driver.Stat(ctx, leaseKey)
+	info, err := l.own(ctx, until)
 	if err != nil {
 		return err
 	}
