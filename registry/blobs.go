@@ -100,8 +100,12 @@ func (r *Registry) remember(repo string, d digest.Digest, k knownBlob) {
 }
 
 // OpenBlob returns length bytes of the blob from offset (length < 0: to the end), in one request; in more, which bring several pieces
-// at a time, if the store is slower than who reads. The data's size is compared with the blob's before anything is returned.
+// at a time, if the store is slower than who reads. That of a small blob is shared by all who read it at the time, and none is needed
+// if its bytes are in memory still. The data's size is compared with the blob's before anything is returned.
 func (r *Registry) OpenBlob(ctx context.Context, b Blob, offset, length int64) (io.ReadCloser, error) {
+	if body, err := r.shared.open(ctx, b, offset, length); body != nil || err != nil {
+		return body, err
+	}
 	body, info, err := r.openAhead(ctx, b.data, offset, length)
 	if err != nil {
 		return nil, dataGone(b, err)

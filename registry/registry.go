@@ -39,6 +39,7 @@ type Registry struct {
 
 	secret []byte // of the cluster: signs upload sessions
 	reads  *reads
+	shared *sharedBlobs
 
 	// What is cached can't become wrong, only unused: see the types.
 	records   *otter.Cache[blobKey, knownBlob]
@@ -108,13 +109,14 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 
 func (r *Registry) makeCaches(memory uint64) error {
 	const perRecord = 512 // bytes that an entry of the smaller caches takes, roughly
-	var errs [7]error
+	var errs [8]error
+	r.shared = &sharedBlobs{driver: r.driver, held: semaphore.NewWeighted(int64(max(memory/8, smallBlob))), under: map[string]*sharedRead{}}
 	r.records, errs[0] = otter.New(&otter.Options[blobKey, knownBlob]{
 		MaximumSize:      int(max(memory/8/perRecord, 64)),
 		ExpiryCalculator: otter.ExpiryWriting[blobKey, knownBlob](time.Hour),
 	})
 	r.manifests, errs[1] = otter.New(&otter.Options[manifestID, *Manifest]{
-		MaximumWeight: max(memory/2, 1<<20),
+		MaximumWeight: max(memory/4, 1<<20),
 		Weigher:       func(_ manifestID, m *Manifest) uint32 { return uint32(len(m.raw) + perRecord) },
 	})
 	r.holders, errs[2] = otter.New(&otter.Options[string, []string]{MaximumSize: int(max(memory/16/perRecord, 64))})
@@ -127,13 +129,17 @@ func (r *Registry) makeCaches(memory uint64) error {
 		ExpiryCalculator: otter.ExpiryWriting[string, *liveUpload](r.uploadLife),
 	})
 	r.steps, errs[5] = otter.New(&otter.Options[string, []byte]{
-		MaximumWeight:    max(memory/4, 1<<20),
+		MaximumWeight:    max(memory/8, 1<<20),
 		Weigher:          func(_ string, b []byte) uint32 { return uint32(len(b) + perRecord) },
 		ExpiryCalculator: otter.ExpiryWriting[string, []byte](time.Minute),
 	})
 	r.pulls, errs[6] = otter.New(&otter.Options[string, struct{}]{
 		MaximumSize:      int(max(memory/16/perRecord, 64)),
 		ExpiryCalculator: otter.ExpiryWriting[string, struct{}](pullTime),
+	})
+	r.shared.kept, errs[7] = otter.New(&otter.Options[string, *sharedRead]{
+		MaximumWeight: max(memory/8, smallBlob),
+		Weigher:       func(_ string, s *sharedRead) uint32 { return uint32(s.blob.Size + perRecord) },
 	})
 	return errors.Join(errs[:]...)
 }
@@ -198,6 +204,7 @@ func (r *Registry) Close() {
 	r.tags.StopAllGoroutines()
 	r.sessions.StopAllGoroutines()
 	r.steps.StopAllGoroutines()
+	r.shared.kept.StopAllGoroutines()
 }
 
 // Ready reads one object, to see that the store answers.

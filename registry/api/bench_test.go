@@ -40,6 +40,17 @@ type benched struct {
 
 func newBenched(b testing.TB, d drivers.Driver) *benched {
 	b.Helper()
+	s := newPushed(b, d, strings.Repeat("c", 1500), strings.Repeat("l", 1<<20))
+	for i := range conns {
+		s.tags = append(s.tags, "/v2/library/some-image/manifests/v"+strconv.Itoa(100+i))
+		s.push(b, http.MethodPut, s.tags[i], "application/vnd.oci.image.manifest.v1+json", s.manifest)
+	}
+	return s
+}
+
+// newPushed pushes an image of two blobs.
+func newPushed(b testing.TB, d drivers.Driver, config, layer string) *benched {
+	b.Helper()
 	r, err := registry.Open(b.Context(), d, registry.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
@@ -48,7 +59,6 @@ func newBenched(b testing.TB, d drivers.Driver) *benched {
 	// The log is one as in production: it prints none of these requests.
 	log := slog.New(slog.NewJSONHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	s := &benched{handler: api.New(r, api.Options{Log: log})}
-	config, layer := strings.Repeat("c", 1500), strings.Repeat("l", 1<<20)
 	s.manifest = imageManifest(config, layer)
 	s.digest = sum(s.manifest)
 	const name = "/v2/library/some-image/"
@@ -57,12 +67,7 @@ func newBenched(b testing.TB, d drivers.Driver) *benched {
 	for _, blob := range []string{config, layer} {
 		s.push(b, http.MethodPost, name+"blobs/uploads/?digest="+sum(blob), "application/octet-stream", blob)
 	}
-	for i := range conns {
-		s.tags = append(s.tags, name+"manifests/v"+strconv.Itoa(100+i))
-	}
-	for _, tag := range append(s.tags, s.byTag) {
-		s.push(b, http.MethodPut, tag, "application/vnd.oci.image.manifest.v1+json", s.manifest)
-	}
+	s.push(b, http.MethodPut, s.byTag, "application/vnd.oci.image.manifest.v1+json", s.manifest)
 	return s
 }
 
