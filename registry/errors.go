@@ -16,6 +16,7 @@ const (
 	BlobUnknown         Code = "BLOB_UNKNOWN"
 	BlobUploadInvalid   Code = "BLOB_UPLOAD_INVALID"
 	BlobUploadUnknown   Code = "BLOB_UPLOAD_UNKNOWN"
+	Denied              Code = "DENIED"
 	DigestInvalid       Code = "DIGEST_INVALID"
 	ManifestBlobUnknown Code = "MANIFEST_BLOB_UNKNOWN"
 	ManifestInvalid     Code = "MANIFEST_INVALID"
@@ -30,6 +31,8 @@ const (
 	RangeInvalid Code = "RANGE_INVALID"
 	// PreconditionFailed is an If-Match or If-None-Match that does not hold.
 	PreconditionFailed Code = "PRECONDITION_FAILED"
+	// ConditionUnsupported is one for tags on a store that can't hold it.
+	ConditionUnsupported Code = "CONDITION_UNSUPPORTED"
 	// TooLarge is a manifest over the limit.
 	TooLarge Code = "MANIFEST_TOO_LARGE"
 )

@@ -154,12 +154,17 @@ func (r *Registry) Manifest(ctx context.Context, repo string, d digest.Digest) (
 	return m, nil
 }
 
-// DeleteTag removes a tag and nothing else. MANIFEST_UNKNOWN if there is none.
+// DeleteTag removes a tag and nothing else. MANIFEST_UNKNOWN if there is none, DENIED if a rule keeps it.
 func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
-	if _, _, err := r.readTag(ctx, repo, tag); err != nil {
+	t, _, err := r.readTag(ctx, repo, tag)
+	if err != nil {
 		return err
 	}
-	if err := r.driver.Delete(ctx, tagKey(repo, tag)); err != nil {
+	tags := map[string]tagRecord{tag: t}
+	if err := r.checkFixed(repo, tags); err != nil {
+		return err
+	}
+	if err := r.deleteTags(ctx, repo, tags, change{at: r.now(), how: TagDeleted}); err != nil {
 		return err
 	}
 	return r.deleted(ctx, repo)
@@ -172,7 +177,7 @@ func (r *Registry) deleted(ctx context.Context, repo string) error {
 }
 
 // DeleteManifest removes a manifest and all tags that point at it. MANIFEST_UNKNOWN if the repository does not have it;
-// UNSUPPORTED, with the digest of an index that names it, unless children is set.
+// UNSUPPORTED, with the digest of an index that names it, unless children is set; DENIED if a rule keeps one of the tags.
 func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Digest, children bool) error {
 	m, err := r.Manifest(ctx, repo, d)
 	if err != nil {
@@ -184,7 +189,19 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 		}
 	}
 	c := readContent(m.Body)
-	if err := r.deleteTagsOf(ctx, repo, d); err != nil {
+	tags, err := r.tagsOf(ctx, repo, d)
+	if err == nil {
+		err = r.checkFixed(repo, tags)
+	}
+	if err != nil {
+		return err
+	}
+	// Kept before its tags go: the history leads to it.
+	if err := r.keepManifest(ctx, repo, m); err != nil {
+		return err
+	}
+	end := change{at: r.now(), how: ManifestDeleted}
+	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}
 	var keys []string
@@ -211,7 +228,10 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 	}
 	// A push of the same manifest that was under way may have put its tag meanwhile. One that
 	// puts it later finds the manifest gone and begins again.
-	if err := r.deleteTagsOf(ctx, repo, d); err != nil {
+	if tags, err = r.tagsOf(ctx, repo, d); err != nil {
+		return err
+	}
+	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}
 	return r.deleted(ctx, repo)
@@ -237,23 +257,16 @@ func (r *Registry) checkNoParent(ctx context.Context, repo string, d digest.Dige
 	return nil
 }
 
-// deleteTagsOf removes the tags that point at d. Tag records that this process knows by the listing's etag need not be read.
-func (r *Registry) deleteTagsOf(ctx context.Context, repo string, d digest.Digest) error {
+// deleteTags removes tags, with what they point at into the history before.
+func (r *Registry) deleteTags(ctx context.Context, repo string, tags map[string]tagRecord, c change) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	prefix := tagsPrefix(repo)
-	for entry, err := range r.driver.List(gctx, prefix, "", "") {
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
+	for tag, t := range tags {
 		g.Go(func() error {
-			t, err := r.listedTag(gctx, entry)
-			if errors.Is(err, drivers.ErrNotFound) || err == nil && t.Digest != d {
-				return nil
-			} else if err != nil {
+			if _, err := r.keepTag(gctx, repo, tag, t, c); err != nil {
 				return err
 			}
-			return r.driver.Delete(gctx, entry.Key)
+			return r.driver.Delete(gctx, tagKey(repo, tag))
 		})
 	}
 	return g.Wait()

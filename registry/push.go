@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -25,7 +24,8 @@ type Push struct {
 	By          string // who pushes; "" if unknown
 
 	// IfMatch lets tags move only if each points at one of these digests, IfNoneMatch only if none
-	// does; "*" stands for any digest. They hold for the manifest itself if there are no tags.
+	// does; "*" stands for any digest. They hold for the manifest itself if there are no tags. For tags they
+	// need a store that can compare; on another they are refused.
 	IfMatch, IfNoneMatch []string
 }
 
@@ -80,19 +80,20 @@ type pushing struct {
 	content  *content
 	manifest *Manifest
 
+	conditional bool                // tags move only from where there says that they are
+	there       map[string]tagThere // tags that this push has read already; not changed while several goroutines use it
+
 	mu      sync.Mutex
 	touched []string // keys that this push has put where something was before
 }
 
 func (p *pushing) do(ctx context.Context) error {
-	etags, err := p.checkConditions(ctx)
-	if err != nil {
+	if err := p.lookAtTags(ctx); err != nil {
 		return err
 	}
 	strangers, children := p.strangers()
-	conditional := len(p.want.IfMatch)+len(p.want.IfNoneMatch) > 0
 	_, known := p.manifests.GetIfPresent(manifestID{p.want.Repo, p.manifest.Digest})
-	if (known || len(strangers)+len(children) > 0) && len(p.want.Tags) == 1 && !conditional {
+	if (known || len(strangers)+len(children) > 0) && len(p.want.Tags) == 1 && !p.conditional {
 		if done, err := p.again(ctx, p.want.Tags[0]); done || err != nil {
 			return err
 		}
@@ -113,14 +114,14 @@ func (p *pushing) do(ctx context.Context) error {
 				return err
 			}
 		}
-		if there, err := p.publish(ctx, etags); err != nil {
+		if there, err := p.publish(ctx); err != nil {
 			return err
 		} else if there {
 			p.manifests.Set(manifestID{p.want.Repo, p.manifest.Digest}, p.manifest)
 			return nil
 		}
 		strangers, children = p.content.needed(), p.content.children()
-		etags = nil // the tags are ours now
+		p.conditional, p.there = false, nil // the tags are ours now
 	}
 	return &drivers.Error{Op: "push", Driver: "registry", Key: manifestKey(p.want.Repo, p.manifest.Digest), Kind: drivers.ErrThrottled, Err: errors.New("the manifest is deleted over and over")}
 }
@@ -143,12 +144,14 @@ func (p *pushing) strangers() (blobs, children []digest.Digest) {
 // complete before the tag was written, so if that one is still there after the tag was written anew, so are its blobs. A collector that is
 // about to remove the manifest or the tag gives the manifest another identity before it looks at the tags for the last time.
 func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) {
-	t, _, err := p.readTag(ctx, p.want.Repo, tag)
-	if HasCode(err, ManifestUnknown) {
-		return false, nil
-	} else if err != nil {
-		return false, err
+	was, seen := p.there[tag]
+	if !seen {
+		if was, err = p.lookAtTag(ctx, tag); err != nil {
+			return false, err
+		}
+		p.there = map[string]tagThere{tag: was}
 	}
+	t := was.record
 	if t.Digest != p.manifest.Digest || t.MediaType != p.manifest.MediaType || t.Manifest == "" {
 		return false, nil
 	}
@@ -159,6 +162,7 @@ func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) 
 	if err := p.driver.Put(ctx, tagKey(p.want.Repo, tag), body); err != nil {
 		return false, err
 	}
+	p.there = nil
 	m, err := p.Manifest(ctx, p.want.Repo, p.manifest.Digest)
 	if HasCode(err, ManifestUnknown) {
 		return false, nil
@@ -326,11 +330,11 @@ func (p *pushing) settled(ctx context.Context) (bool, error) {
 
 // publish writes what leads to the manifest: tags and the entry among its subject's referrers; then the repository's line in the
 // catalogue. It reports whether all that was written is still there after that.
-func (p *pushing) publish(ctx context.Context, etags map[string]string) (there bool, err error) {
+func (p *pushing) publish(ctx context.Context) (there bool, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, tag := range p.want.Tags {
-		g.Go(func() error { return p.putTag(gctx, tag, p.manifest.id, etags) })
+		g.Go(func() error { return p.putTag(gctx, tag) })
 	}
 	if p.content.Subject != nil {
 		g.Go(func() error { return p.putReferrer(gctx) })
@@ -351,79 +355,4 @@ func (p *pushing) publish(ctx context.Context, etags map[string]string) (there b
 		return err
 	})
 	return there, g.Wait()
-}
-
-// putTag points the tag at the manifest. etags, if not nil, has what the tag's record was when its conditions were checked; "" for absent.
-func (p *pushing) putTag(ctx context.Context, tag, manifest string, etags map[string]string) error {
-	body, err := p.tagBody(manifest)
-	if err != nil {
-		return err
-	}
-	key := tagKey(p.want.Repo, tag)
-	etag, conditional := etags[tag]
-	switch {
-	case !conditional:
-		return p.place(ctx, key, body)
-	case etag == "":
-		err = p.putIfAbsent(ctx, key, body)
-	default:
-		p.touch(key)
-		err = p.putIfMatch(ctx, key, body, etag)
-	}
-	if errors.Is(err, drivers.ErrExists) || errors.Is(err, drivers.ErrPrecondition) {
-		return p.conditionFailed(tag, err)
-	}
-	return err
-}
-
-// tagBody is the record of a tag that points at the given push of the manifest.
-func (p *pushing) tagBody(manifest string) ([]byte, error) {
-	return json.Marshal(tagRecord{
-		Digest: p.manifest.Digest, MediaType: p.manifest.MediaType, Size: int64(len(p.manifest.Body)),
-		Pushed: p.manifest.Pushed, By: p.want.By, Manifest: manifest,
-	})
-}
-
-func (p *pushing) conditionFailed(reference string, cause error) error {
-	e := errorf(PreconditionFailed, "%s does not point where If-Match or If-None-Match wants it", reference).with("reference", reference)
-	e.Err = cause
-	return e
-}
-
-// checkConditions compares If-Match and If-None-Match with what is there, and returns the etags that
-// the tags' records have to have still when they are replaced; nil if there are no conditions.
-func (p *pushing) checkConditions(ctx context.Context) (map[string]string, error) {
-	if len(p.want.IfMatch)+len(p.want.IfNoneMatch) == 0 {
-		return nil, nil
-	}
-	named := func(list []string, d digest.Digest) bool { // d is "" for absent
-		return d != "" && (slices.Contains(list, "*") || slices.Contains(list, string(d)))
-	}
-	holds := func(d digest.Digest) bool {
-		return (len(p.want.IfMatch) == 0 || named(p.want.IfMatch, d)) && !named(p.want.IfNoneMatch, d)
-	}
-	if len(p.want.Tags) == 0 {
-		d := p.manifest.Digest
-		if _, err := p.Manifest(ctx, p.want.Repo, d); HasCode(err, ManifestUnknown) {
-			d = ""
-		} else if err != nil {
-			return nil, err
-		}
-		if !holds(d) {
-			return nil, p.conditionFailed(p.manifest.Digest.String(), nil)
-		}
-		return nil, nil
-	}
-	etags := map[string]string{}
-	for _, tag := range p.want.Tags {
-		t, info, err := p.readTag(ctx, p.want.Repo, tag)
-		if err != nil && !HasCode(err, ManifestUnknown) {
-			return nil, err
-		}
-		if !holds(t.Digest) {
-			return nil, p.conditionFailed(tag, nil)
-		}
-		etags[tag] = info.ETag
-	}
-	return etags, nil
 }

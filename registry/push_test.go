@@ -112,28 +112,62 @@ func TestDeletes(t *testing.T) {
 }
 
 func TestConditionalPush(t *testing.T) {
-	for name, store := range map[string]drivers.Driver{"atomic": newStore(t), "looks first": struct{ drivers.Driver }{newStore(t)}} {
+	r := open(t, newStore(t))
+	config := putBlob(t, r, "r", []byte("{}"))
+	push := func(p Push, layers ...digest.Digest) (digest.Digest, error) {
+		p.Repo, p.Tags, p.Body = "r", []string{"v"}, imageOf(t, config, layers...)
+		pushed, err := r.PushManifest(t.Context(), p)
+		return pushed.Digest, err
+	}
+	_, err := push(Push{IfMatch: []string{"*"}})
+	wantCode(t, err, PreconditionFailed)
+	first, err := push(Push{IfNoneMatch: []string{"*"}})
+	must(t, err)
+	_, err = push(Push{IfNoneMatch: []string{"*"}})
+	wantCode(t, err, PreconditionFailed)
+	layer := putBlob(t, r, "r", []byte("layer"))
+	_, err = push(Push{IfMatch: []string{string(layer)}}, layer)
+	wantCode(t, err, PreconditionFailed)
+	second, err := push(Push{IfMatch: []string{string(first)}}, layer)
+	must(t, err)
+	if at, err := r.Resolve(t.Context(), "r", "v"); err != nil || at != second {
+		t.Errorf("the tag is at %s (%v), want %s", at, err, second)
+	}
+}
+
+// withExtras is a driver that can do what it is told.
+type withExtras struct {
+	drivers.Driver
+	extras drivers.Extras
+}
+
+func (w withExtras) Extras() drivers.Extras { return w.extras }
+
+// On a store that can't compare, conditions of tags are refused; all else works.
+func TestConditionsThatTheStoreCannotHold(t *testing.T) {
+	store := newStore(t)
+	for name, c := range map[string]struct {
+		extras drivers.Extras
+		push   Push
+		ok     bool
+	}{
+		"nothing, If-Match":               {drivers.Extras{}, Push{IfMatch: []string{"*"}}, false},
+		"nothing, If-None-Match":          {drivers.Extras{}, Push{IfNoneMatch: []string{"*"}}, false},
+		"nothing, no condition":           {drivers.Extras{}, Push{}, true},
+		"if absent, If-Match":             {drivers.Extras{Absent: store}, Push{IfMatch: []string{"*"}}, false},
+		"if absent, If-None-Match":        {drivers.Extras{Absent: store}, Push{IfNoneMatch: []string{"*"}}, true},
+		"if absent, If-None-Match digest": {drivers.Extras{Absent: store}, Push{IfNoneMatch: []string{string(digest.FromString("x"))}}, false},
+		"both, If-None-Match digest":      {drivers.Extras{Absent: store, Match: store}, Push{IfNoneMatch: []string{string(digest.FromString("x"))}}, true},
+	} {
 		t.Run(name, func(t *testing.T) {
-			r := open(t, store)
-			config := putBlob(t, r, "r", []byte("{}"))
-			push := func(p Push, layers ...digest.Digest) (digest.Digest, error) {
-				p.Repo, p.Tags, p.Body = "r", []string{"v"}, imageOf(t, config, layers...)
-				pushed, err := r.PushManifest(t.Context(), p)
-				return pushed.Digest, err
-			}
-			_, err := push(Push{IfMatch: []string{"*"}})
-			wantCode(t, err, PreconditionFailed)
-			first, err := push(Push{IfNoneMatch: []string{"*"}})
-			must(t, err)
-			_, err = push(Push{IfNoneMatch: []string{"*"}})
-			wantCode(t, err, PreconditionFailed)
-			layer := putBlob(t, r, "r", []byte("layer"))
-			_, err = push(Push{IfMatch: []string{string(layer)}}, layer)
-			wantCode(t, err, PreconditionFailed)
-			second, err := push(Push{IfMatch: []string{string(first)}}, layer)
-			must(t, err)
-			if at, err := r.Resolve(t.Context(), "r", "v"); err != nil || at != second {
-				t.Errorf("the tag is at %s (%v), want %s", at, err, second)
+			r := open(t, withExtras{store, c.extras})
+			p := c.push
+			p.Repo, p.Tags, p.Body = "r", []string{nonce()}, imageOf(t, putBlob(t, r, "r", []byte("{}")))
+			_, err := r.PushManifest(t.Context(), p)
+			if c.ok {
+				must(t, err)
+			} else {
+				wantCode(t, err, ConditionUnsupported)
 			}
 		})
 	}

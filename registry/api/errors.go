@@ -21,21 +21,23 @@ const (
 
 // statuses are the HTTP statuses of the spec's codes, section "Error Codes" and the sections of the requests.
 var statuses = map[registry.Code]int{
-	registry.BlobUnknown:         http.StatusNotFound,
-	registry.BlobUploadInvalid:   http.StatusBadRequest,
-	registry.BlobUploadUnknown:   http.StatusNotFound,
-	registry.DigestInvalid:       http.StatusBadRequest,
-	registry.ManifestBlobUnknown: http.StatusBadRequest,
-	registry.ManifestInvalid:     http.StatusBadRequest,
-	registry.ManifestUnknown:     http.StatusNotFound,
-	registry.NameInvalid:         http.StatusBadRequest,
-	registry.NameUnknown:         http.StatusNotFound,
-	registry.SizeInvalid:         http.StatusBadRequest,
-	registry.TagInvalid:          http.StatusBadRequest,
-	registry.Unsupported:         http.StatusMethodNotAllowed,
-	registry.RangeInvalid:        http.StatusRequestedRangeNotSatisfiable,
-	registry.PreconditionFailed:  http.StatusPreconditionFailed,
-	registry.TooLarge:            http.StatusRequestEntityTooLarge,
+	registry.BlobUnknown:          http.StatusNotFound,
+	registry.BlobUploadInvalid:    http.StatusBadRequest,
+	registry.BlobUploadUnknown:    http.StatusNotFound,
+	registry.Denied:               http.StatusForbidden,
+	registry.DigestInvalid:        http.StatusBadRequest,
+	registry.ManifestBlobUnknown:  http.StatusBadRequest,
+	registry.ManifestInvalid:      http.StatusBadRequest,
+	registry.ManifestUnknown:      http.StatusNotFound,
+	registry.NameInvalid:          http.StatusBadRequest,
+	registry.NameUnknown:          http.StatusNotFound,
+	registry.SizeInvalid:          http.StatusBadRequest,
+	registry.TagInvalid:           http.StatusBadRequest,
+	registry.Unsupported:          http.StatusMethodNotAllowed,
+	registry.RangeInvalid:         http.StatusRequestedRangeNotSatisfiable,
+	registry.PreconditionFailed:   http.StatusPreconditionFailed,
+	registry.ConditionUnsupported: http.StatusNotImplemented,
+	registry.TooLarge:             http.StatusRequestEntityTooLarge,
 }
 
 // statusError is an answer that concerns HTTP alone.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/counting"
@@ -37,7 +38,7 @@ func hold(t *testing.T, d drivers.Driver, store budget.Store) {
 // holdWith is hold where some work may cost more: a number by the beginning of the work's name.
 func holdWith(t *testing.T, d drivers.Driver, store budget.Store, more map[string]int) {
 	t.Helper()
-	r, err := registry.Open(t.Context(), d, registry.Options{})
+	r, err := registry.Open(t.Context(), d, registry.Options{HistoryKeep: 720 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
