@@ -19,7 +19,8 @@ GO_TOOLS = \
 	github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24 \
 	honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev \
-	protobuf-compiler ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object memcached
+	protobuf-compiler ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object memcached \
+	glance-api keystone
 
 export LONGSHORE_TOOLS ?= $(CURDIR)/bin
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/longshore-registry/longshore/internal/cephtest"
 	"github.com/longshore-registry/longshore/internal/gcstest"
+	"github.com/longshore-registry/longshore/internal/glancetest"
 	"github.com/longshore-registry/longshore/internal/miniotest"
 	"github.com/longshore-registry/longshore/internal/swifttest"
 	"github.com/longshore-registry/longshore/internal/versitygwtest"
@@ -48,10 +49,18 @@ func stores() []backend {
 			return swiftEnv(s)
 		}},
 		{"plugin-memory", func(t *testing.T) []string {
-			return []string{"LONGSHORE_STORAGE_PLUGIN_COMMAND=" + buildPlugin(t) + ",memory"}
+			return []string{"LONGSHORE_STORAGE_PLUGIN_COMMAND=" + buildPlugin(t, "./plugin") + ",memory"}
 		}},
 		{"plugin-fs", func(t *testing.T) []string {
-			return []string{"LONGSHORE_STORAGE_PLUGIN_COMMAND=" + buildPlugin(t) + ",fs", "LONGSHORE_STORAGE_PLUGIN_CONFIG=root: " + t.TempDir()}
+			return []string{"LONGSHORE_STORAGE_PLUGIN_COMMAND=" + buildPlugin(t, "./plugin") + ",fs", "LONGSHORE_STORAGE_PLUGIN_CONFIG=root: " + t.TempDir()}
+		}},
+		{"plugin-glance", func(t *testing.T) []string {
+			g := glancetest.StartKeystone(t)
+			versionOf(t, "glance-api")
+			return []string{
+				"LONGSHORE_STORAGE_PLUGIN_COMMAND=" + buildPlugin(t, "../plugins/glance/cmd/longshore-glance"),
+				"LONGSHORE_STORAGE_PLUGIN_CONFIG={auth_url: " + g.AuthURL + ", username: " + g.Member + ", password: " + g.Password + ", project: " + g.Project + "}",
+			}
 		}},
 	}...)
 }
@@ -76,11 +85,11 @@ func swiftEnv(s *swifttest.Server) []string {
 	}
 }
 
-// buildPlugin builds a plugin with the drivers memory and fs.
-func buildPlugin(t *testing.T) string {
+// buildPlugin builds a plugin; that of ./plugin has the drivers memory and fs.
+func buildPlugin(t *testing.T, source string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "plugin")
-	if err := goBuild(program, "./plugin"); err != nil {
+	if err := goBuild(program, source); err != nil {
 		t.Fatal(err)
 	}
 	return program

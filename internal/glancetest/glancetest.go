@@ -79,6 +79,9 @@ func launch(ctx context.Context, start func(*Server, context.Context) error) (*S
 		if err = start(s, ctx); err == nil {
 			return s, nil
 		}
+		for _, p := range s.processes {
+			err = fmt.Errorf("%w\n%s", err, p.Log())
+		}
 		s.Stop()
 		errs = append(errs, err)
 	}
@@ -129,6 +132,9 @@ func (s *Server) startGlance(ctx context.Context) error {
 	if _, err := daemon.Command(ctx, os.Environ(), manage, "--config-file", config, "db_sync"); err != nil {
 		return err
 	}
+	if err := s.manyReaders(ctx, "glance.sqlite"); err != nil {
+		return err
+	}
 	p, err := daemon.Start(exec.Command(program, "--config-file", config))
 	if err != nil {
 		return err
@@ -136,6 +142,14 @@ func (s *Server) startGlance(ctx context.Context) error {
 	s.processes = append(s.processes, p)
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", port)
 	return p.UntilAnswers(s.URL)
+}
+
+// manyReaders makes SQLite let a database be written while others read it. Without it a writer that waits too long for readers is told that
+// the database is locked.
+func (s *Server) manyReaders(ctx context.Context, database string) error {
+	const program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode=WAL')"
+	_, err := daemon.Command(ctx, os.Environ(), "python3", "-c", program, filepath.Join(s.dir, database))
+	return err
 }
 
 // Version is that of Debian's package.
@@ -156,10 +170,12 @@ enabled_backends = disk:file
 node_staging_uri = file://@DIR@/staging/
 use_stderr = true
 enforce_secure_rbac = @NEW@
+api_limit_max = 100
 [oslo_concurrency]
 lock_path = @DIR@/lock
 [database]
 connection = sqlite:///@DIR@/glance.sqlite
+sqlite_synchronous = false
 [glance_store]
 default_backend = disk
 [disk]

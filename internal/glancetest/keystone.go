@@ -53,11 +53,17 @@ func (s *Server) startKeystone(ctx context.Context) error {
 		{"db_sync"},
 		append([]string{"fernet_setup"}, owner...),
 		append([]string{"credential_setup"}, owner...),
-		{"bootstrap", "--bootstrap-password", admin, "--bootstrap-public-url", s.AuthURL, "--bootstrap-region-id", region},
+		{
+			"bootstrap", "--bootstrap-password", admin, "--bootstrap-region-id", region,
+			"--bootstrap-public-url", s.AuthURL, "--bootstrap-internal-url", s.AuthURL, "--bootstrap-admin-url", s.AuthURL, // Glance asks for one of the others
+		},
 	} {
 		if _, err := daemon.Command(ctx, os.Environ(), manage, append([]string{"--config-file", config}, args...)...); err != nil {
 			return err
 		}
+	}
+	if err := s.manyReaders(ctx, "keystone.sqlite"); err != nil {
+		return err
 	}
 	p, err := daemon.Start(exec.Command(program, "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--", "--config-file", config))
 	if err != nil {
@@ -212,6 +218,7 @@ const keystoneConfig = `[DEFAULT]
 use_stderr = true
 [database]
 connection = sqlite:///@DIR@/keystone.sqlite
+sqlite_synchronous = false
 [fernet_tokens]
 key_repository = @DIR@/keys
 [fernet_receipts]

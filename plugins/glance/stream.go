@@ -130,20 +130,18 @@ func (w *writer) Write(p []byte) (int, error) {
 	return written, w.usable(op)
 }
 
-// fill copies as much of p as there is room for. A buffer that is full has to be sent, unless it is the whole stream.
+// fill copies as much of p as there is room for. full says that the buffer has to be sent before the rest of p; one that is just
+// full waits, since it may be the whole stream.
 func (w *writer) fill(p []byte) (n int, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.buf == nil {
 		return 0, false
 	}
-	if w.n == len(w.buf) {
-		return 0, true
-	}
 	n = copy(w.buf[w.n:], p)
 	w.n += n
 	w.size += int64(n)
-	return n, false
+	return n, n < len(p)
 }
 
 // take gets a buffer. The writer holds none while it waits.
