@@ -83,7 +83,7 @@ func (c *collector) loadCollected(ctx context.Context) (collected, error) {
 	return state, nil
 }
 
-// save writes the state, unless another collector has written it meanwhile.
+// save writes the state. ErrCollecting if another collector has written it meanwhile.
 func (d *dataCollector) save(ctx context.Context) error {
 	d.state.Read, d.state.Named, d.state.Repos = d.read.runs, d.named.runs, d.reposRuns
 	body, err := json.Marshal(d.state)
@@ -95,7 +95,9 @@ func (d *dataCollector) save(ctx context.Context) error {
 	} else {
 		err = d.putIfMatch(ctx, gcStateKey, body, d.state.etag)
 	}
-	if err != nil {
+	if errors.Is(err, drivers.ErrExists) || errors.Is(err, drivers.ErrPrecondition) {
+		return errLeaseLost
+	} else if err != nil {
 		return err
 	}
 	info, err := d.driver.Stat(ctx, gcStateKey)
