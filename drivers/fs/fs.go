@@ -87,6 +87,9 @@ type Driver struct {
 	synced  map[string]bool // folders whose names are known to be on disk; see syncFolders
 	removed int             // how many folders were
 
+	// renameNew gives a file a name that no other has, in one step; nil if the file system can't.
+	renameNew func(from, to string) error
+
 	// What tests put faults into.
 	openFile func(path string) (*os.File, error)
 	syncFile func(*os.File) error
@@ -121,7 +124,7 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 		temp:     filepath.Join(root, own),
 		durable:  c.Durability == Full,
 		synced:   map[string]bool{},
-		openFile: os.Open,
+		openFile: openRead,
 		syncFile: (*os.File).Sync,
 	}
 	d.ticks.Store(rand.Uint64())

@@ -27,7 +27,7 @@ func (d *Driver) lock(ctx context.Context, key string) (unlock func(), err error
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	f, err := os.OpenFile(filepath.Join(d.temp, fmt.Sprintf("lock-%02d", shard)), os.O_CREATE|os.O_RDWR, fileMode)
+	f, err := openFile(filepath.Join(d.temp, fmt.Sprintf("lock-%02d", shard)), os.O_CREATE|os.O_RDWR, fileMode)
 	if err == nil {
 		if err = flockWait(ctx, f); err != nil {
 			_ = f.Close() // the error at hand says more

@@ -131,14 +131,7 @@ func (d *Driver) Put(ctx context.Context, key string, body []byte) error {
 	if err := begin(ctx, op, key); err != nil {
 		return err
 	}
-	return fail(op, key, d.put(body, func(path string) error {
-		unlock, err := d.lock(ctx, key)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		return d.place(ctx, path, key, os.Rename)
-	}))
+	return fail(op, key, d.put(body, func(path string) error { return d.replace(ctx, path, key) }))
 }
 
 // PutIfMatch is described at drivers.MatchPutter.
@@ -184,10 +177,15 @@ func (d *Driver) PutIfAbsent(ctx context.Context, key string, body []byte) error
 		return refuse(op, key, drivers.ErrExists, "there is an object") // before anything is written and synced for it
 	}
 	return fail(op, key, d.put(body, func(path string) error {
-		err := d.place(ctx, path, key, os.Link)
+		step := d.renameNew
+		if step == nil {
+			step = linkNew
+		}
+		err := d.place(ctx, path, key, step)
 		if errors.Is(err, syscall.EEXIST) && exists() {
 			// NFS asks again when an answer was lost, and then finds what it has made itself.
 			if sameFile(path, d.path(key)) {
+				_ = remove(path) // the other name stays
 				return d.syncFolders(filepath.Dir(d.path(key)))
 			}
 			return &drivers.Error{Kind: drivers.ErrExists, Err: err}
@@ -196,23 +194,27 @@ func (d *Driver) PutIfAbsent(ctx context.Context, key string, body []byte) error
 	}))
 }
 
-// put makes a finished file of body and calls place with its path. What is left at that path is
-// removed.
-func (d *Driver) put(body []byte, place func(path string) error) (err error) {
+// put makes a finished file of body and calls place with its path, which takes it away or fails.
+func (d *Driver) put(body []byte, place func(path string) error) error {
 	path := filepath.Join(d.temp, "put-"+rand.Text())
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
+	f, err := openFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(path) }() // after a rename it is not there
 	_, err = f.Write(body)
 	if err == nil {
 		err = d.finish(f, path)
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if closed := f.Close(); err == nil {
+		err = closed
 	}
-	return place(path)
+	if err == nil {
+		err = place(path)
+	}
+	if err != nil {
+		_ = remove(path) // it may have its name and not be synced; then it is not there
+	}
+	return err
 }
 
 // finish makes the file at path ready to be placed. If it fails then the file is lost:
@@ -275,8 +277,7 @@ func (d *Driver) remove(ctx context.Context, key string) (folder string, err err
 	}
 	defer unlock()
 	path := d.path(key)
-	// Not os.Remove, which would remove an empty folder too.
-	err = syscall.Unlink(path)
+	err = remove(path)
 	if is(err, syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR) {
 		return "", nil
 	}
@@ -285,7 +286,7 @@ func (d *Driver) remove(ctx context.Context, key string) (folder string, err err
 		if fi, statErr := os.Lstat(path); statErr == nil && fi.IsDir() {
 			return "", nil
 		}
-		return "", &os.PathError{Op: "unlink", Path: path, Err: err}
+		return "", err
 	}
 	return d.prune(filepath.Dir(path)), nil
 }

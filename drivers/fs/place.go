@@ -16,7 +16,23 @@ import (
 // maxSynced is how many folders are remembered as synced, some 10 MB.
 const maxSynced = 1 << 16
 
-// place gives the finished file at path its name as key, by step, which is os.Rename or os.Link.
+// replace gives the finished file at path its name as key, whatever was there.
+func (d *Driver) replace(ctx context.Context, path, key string) error {
+	if d.renameNew != nil {
+		// An object that is not there is neither compared nor deleted meanwhile, so the first one needs no lock.
+		if err := d.place(ctx, path, key, d.renameNew); !errors.Is(err, syscall.EEXIST) {
+			return err
+		}
+	}
+	unlock, err := d.lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return d.place(ctx, path, key, os.Rename)
+}
+
+// place gives the finished file at path its name as key, by step, which is os.Rename, linkNew or d.renameNew.
 // It makes the folders on the way.
 func (d *Driver) place(ctx context.Context, path, key string, step func(from, to string) error) error {
 	target := d.path(key)

@@ -29,7 +29,7 @@ func (d *Driver) probe() error {
 		do   func() error
 	}{
 		{"create a file", func() (err error) {
-			f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
+			f, err = openFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
 			return err
 		}},
 		{"write to it", func() error {
@@ -60,7 +60,13 @@ func (d *Driver) probe() error {
 			}
 			return d.syncFile(f)
 		}},
-		{"rename it", func() error { return os.Rename(path, renamed) }},
+		{"rename it", func() error {
+			if renameNew(path, renamed) == nil {
+				d.renameNew = renameNew
+				return nil
+			}
+			return os.Rename(path, renamed)
+		}},
 		{"make a hard link to it, which is how two writers are told who was first", func() error {
 			return os.Link(renamed, linked)
 		}},

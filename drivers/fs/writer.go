@@ -94,7 +94,7 @@ func (d *Driver) Writer(ctx context.Context, key string, _ int64) (drivers.Write
 	w := &writer{d: d, ctx: ctx, key: key, id: rand.Text()}
 	w.path = d.streamPath(w.id, 0, key)
 	var err error
-	w.file, err = os.OpenFile(w.path, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
+	w.file, err = openFile(w.path, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
 	if err != nil {
 		return nil, fail(op, key, err)
 	}
@@ -130,7 +130,7 @@ func (d *Driver) Resume(ctx context.Context, key string, saved []byte) (drivers.
 // acquire opens and locks the stream. The error is of kind ErrPrecondition if it is not there or
 // someone else has the lock.
 func (w *writer) acquire() (err error) {
-	w.file, err = os.OpenFile(w.path, os.O_RDWR, 0)
+	w.file, err = openFile(w.path, os.O_RDWR, 0)
 	if errors.Is(err, syscall.ENOENT) {
 		return &drivers.Error{Kind: drivers.ErrPrecondition, Err: err}
 	}
@@ -292,15 +292,10 @@ func (w *writer) Commit(ctx context.Context) error {
 			}
 			return w.lost
 		}
-		unlock, err := w.d.lock(ctx, w.key)
-		if err != nil {
-			return err
-		}
-		defer unlock()
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		return w.d.place(ctx, w.path, w.key, os.Rename)
+		return w.d.replace(ctx, w.path, w.key)
 	})
 }
 
@@ -325,7 +320,7 @@ func (w *writer) Cancel(ctx context.Context) error {
 			return fail(op, w.key, err)
 		}
 	}
-	err := os.Remove(w.path)
+	err := remove(w.path)
 	if errors.Is(err, syscall.ENOENT) {
 		err = nil
 	}
