@@ -209,15 +209,19 @@ func (f conformanceFlags) files(r *report.Report) map[string]func() ([]byte, err
 // writable says early what would be lost at the end.
 func (f conformanceFlags) writable() error {
 	for name := range f.files(nil) {
-		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
-		if err == nil {
-			err = file.Close()
-		}
-		if err != nil {
+		if err := writableFile(name); err != nil {
 			return adviceError{fmt.Errorf("the report can't be written: %w", err), "give --html and --junit another path"}
 		}
 	}
 	return nil
+}
+
+func writableFile(name string) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // write writes the report where it is wanted.

@@ -42,6 +42,13 @@ func (g *progress) print(line string) {
 	fmt.Fprintln(g.out, line)
 }
 
+// plainLine prints a line where doing prints none.
+func (g *progress) plainLine(format string, args ...any) {
+	if !g.terminal {
+		g.line(format, args...)
+	}
+}
+
 // doing is what happens now, on the line that changes.
 func (g *progress) doing(what string) {
 	g.mu.Lock()
