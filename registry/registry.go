@@ -51,6 +51,7 @@ type Registry struct {
 	uploadMemory *semaphore.Weighted
 	pullMemory   shared
 	buffers      sync.Pool // of *page
+	pieces       pieces
 	sessions     *otter.Cache[string, *liveUpload]
 	steps        *otter.Cache[string, []byte] // objects under uploads/ that this process wrote just now
 

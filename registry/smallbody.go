@@ -3,6 +3,8 @@ package registry
 import (
 	"io"
 	"iter"
+	"math/bits"
+	"sync"
 )
 
 // page is a piece of memory that uploads use in turn.
@@ -11,20 +13,56 @@ type page [256 << 10]byte
 // smallBody is as much of a request's body as is held in memory, within the registry's bound.
 type smallBody struct {
 	owner *Registry
-	size  int64   // bytes read
-	known []byte  // a body of known length; else
-	pages []*page // these, the last one filled in part
-	taken int64   // bytes of the registry's bound
+	hash  io.Writer // gets each byte when it is read, while it is in the processor's cache
+	size  int64     // bytes read
+	known []byte    // a body of known length; else
+	pages []*page   // these, the last one filled in part
+	taken int64     // bytes of the registry's bound
 }
+
+// pieces are pieces of memory, for bodies of known length, that uploads use in turn: one pool for each power of two. A large
+// piece that is made anew costs its clearing, and a collection of garbage sooner.
+type pieces [23]sync.Pool // of *[]byte
+
+// leastPiece is the length in bytes from which on pieces are worth keeping.
+const leastPiece = 32 << 10
+
+// pieceSize is how many bytes are held for a body of length bytes, at most smallUpload: one more than it has, to see the
+// end.
+func pieceSize(length int64) int64 {
+	if length < leastPiece {
+		return length + 1
+	}
+	return 1<<bits.Len64(uint64(length-1)) + 1
+}
+
+// get returns length bytes and one, of pieceSize(length).
+func (p *pieces) get(length int64) []byte {
+	size := pieceSize(length)
+	if length >= leastPiece {
+		if b, ok := p.pool(size).Get().(*[]byte); ok {
+			return (*b)[:length+1]
+		}
+	}
+	return make([]byte, length+1, size)
+}
+
+func (p *pieces) put(b []byte) {
+	if cap(b) > leastPiece {
+		p.pool(int64(cap(b))).Put(&b)
+	}
+}
+
+func (p *pieces) pool(size int64) *sync.Pool { return &p[bits.TrailingZeros64(uint64(size-1))] }
 
 // readFrom reads until the body ends, or is longer than may be held, and says which. An error is the body's;
 // what came before it is held.
 func (s *smallBody) readFrom(body io.Reader, length int64) (ended bool, err error) {
-	if length > smallUpload || length >= 0 && !s.take(length+1) {
+	if length > smallUpload || length >= 0 && !s.take(pieceSize(length)) {
 		return false, nil
 	}
 	if length >= 0 {
-		s.known = make([]byte, length+1) // one more to see the end
+		s.known = s.owner.pieces.get(length)
 	}
 	for s.size <= smallUpload {
 		space := s.known[min(s.size, int64(len(s.known))):]
@@ -41,6 +79,7 @@ func (s *smallBody) readFrom(body io.Reader, length int64) (ended bool, err erro
 			return false, nil
 		}
 		n, err := body.Read(space)
+		s.hash.Write(space[:n])
 		s.size += int64(n)
 		if err == io.EOF {
 			return true, nil
@@ -102,6 +141,7 @@ func (s *smallBody) release() {
 	for _, p := range s.pages {
 		s.owner.buffers.Put(p)
 	}
+	s.owner.pieces.put(s.known)
 	s.owner.uploadMemory.Release(s.taken)
-	*s = smallBody{owner: s.owner}
+	*s = smallBody{owner: s.owner, hash: s.hash}
 }
