@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -331,9 +332,14 @@ func (d *Driver) partImage(key, stream string, lone bool) image {
 	return image{Name: d.name(oddNames, key), record: record{Kind: kindPart, Key: key, Stream: stream, Lone: lone}}
 }
 
-// clean removes what nobody will need, though ctx may have ended. What it can't remove is left over.
+// clean removes what nobody will need, though ctx may have ended: then whoever has ended it waits a few seconds at most. What it
+// can't remove is left over.
 func (d *Driver) clean(ctx context.Context, all []part) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.c.Timeout)
+	limit := d.c.Timeout
+	if ctx.Err() != nil {
+		limit = min(limit, 5*time.Second)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	_ = d.removeParts(ctx, all)
 }

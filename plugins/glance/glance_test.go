@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/longshore-registry/longshore/conformance"
 	"github.com/longshore-registry/longshore/drivers"
@@ -85,7 +86,7 @@ func callOf(r *http.Request) string {
 }
 
 func TestConformance(t *testing.T) {
-	conform(t, conformance.Config{ListKeys: 250, Repeat: 2}, func() Config { return at(shared.Get(t).URL) }, shared.Get(t).URL)
+	conform(t, conformance.Config{ListKeys: 250, Repeat: 2, Patience: time.Minute}, func() Config { return at(shared.Get(t).URL) }, shared.Get(t).URL)
 }
 
 // TestKeystone does behind keystone what differs there: whose rights count, and what is said of those that are missing.

@@ -80,6 +80,9 @@ const (
 	streamProperty = "longshore_stream"
 )
 
+// streamValue is the value of streamProperty for a stream, or for the cursors, of a store.
+func streamValue(c Config, stream string) string { return c.Store + ":" + stream }
+
 // note is the property that has the record.
 func (i image) note() string {
 	text, _ := json.Marshal(i.record) // strings, numbers and bytes always can be
@@ -93,10 +96,10 @@ func (i image) create(c Config) map[string]any {
 		noteProperty: i.note(),
 	}
 	if i.Stream != "" && i.Kind != kindEntry {
-		m[streamProperty] = i.Stream
+		m[streamProperty] = streamValue(c, i.Stream)
 	}
 	if i.Kind == kindCursor {
-		m[streamProperty] = "cursor-" + c.Store
+		m[streamProperty] = streamValue(c, "cursor")
 	}
 	if i.Kind == kindPart { // without these Glance takes no data
 		m["container_format"], m["disk_format"] = c.ContainerFormat, "raw"

@@ -35,19 +35,21 @@ func (d *Driver) cursor(ctx context.Context, name string, f func(id string) erro
 	d.mu.Unlock()
 	if id != "" {
 		if err := d.patch(ctx, id, "name", name); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err() // sweepCursors finds it
+			}
 			// A late effect of this request could move it under another listing.
 			d.clean(ctx, []part{{ID: id}})
 			id = ""
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
 		}
 	}
 	if id == "" {
 		id = cursorID()
 		what, err := d.create(ctx, image{ID: id, Name: name, record: record{Kind: kindCursor, Token: randomToken()}})
 		if what != made {
-			d.clean(ctx, []part{{ID: id}})
+			if ctx.Err() == nil {
+				d.clean(ctx, []part{{ID: id}})
+			}
 			return err
 		}
 	}
@@ -60,7 +62,7 @@ func (d *Driver) cursor(ctx context.Context, name string, f func(id string) erro
 
 // sweepCursors removes cursors that a process has left.
 func (d *Driver) sweepCursors(ctx context.Context) error {
-	found, _, err := d.list(ctx, url.Values{streamProperty: {"cursor-" + d.c.Store}, "limit": {strconv.Itoa(pageSize)}})
+	found, _, err := d.list(ctx, url.Values{streamProperty: {streamValue(d.c, "cursor")}, "limit": {strconv.Itoa(pageSize)}})
 	for _, i := range found {
 		if i.Kind == kindCursor && time.Since(i.Updated) > oldCursor {
 			_ = d.remove(ctx, i.ID) // the next time

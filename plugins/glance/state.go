@@ -121,7 +121,7 @@ func (w *writer) failedParts() (all []part) {
 func (w *writer) Cancel(ctx context.Context) error {
 	const op = "cancel"
 	if w.ended {
-		return problem(op, w.key, drivers.ErrInvalid, "%w", errEnded)
+		return nil
 	}
 	w.stop()
 	_ = w.wait(ctx) // what failed before is no matter now

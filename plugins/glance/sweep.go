@@ -155,7 +155,7 @@ func (d *Driver) dropStream(ctx context.Context, op, key, stream string) error {
 		return d.remove(ctx, end.ID) // the object is there; only the end was left
 	}
 	for {
-		page, more, header, err := d.listed(ctx, url.Values{streamProperty: {stream}, "limit": {strconv.Itoa(pageSize)}})
+		page, more, header, err := d.listed(ctx, url.Values{streamProperty: {streamValue(d.c, stream)}, "limit": {strconv.Itoa(pageSize)}})
 		if err != nil {
 			return err
 		}
