@@ -77,6 +77,7 @@ func Measure(ctx context.Context, handler http.Handler, store Store, prefix stri
 	if o.Tags == 0 {
 		o.Tags = 1200
 	}
+	const leastRange = 4 << 20 // of those that the registry fetches ahead of a client
 	m := &measuring{ctx: ctx, handler: handler, store: store}
 	small, err := m.newImage(1 << 20)
 	if err != nil {
@@ -95,7 +96,8 @@ func Measure(ctx context.Context, handler http.Handler, store Store, prefix stri
 		{"the same, HEAD of each blob after its upload", 12, m.fresh(1<<20, func(i *image) { m.pushMoby(prefix+"/moby", i) })},
 		{"the same, digest known up front (POST, PUT)", 12, m.fresh(1<<20, func(i *image) { m.pushKnown(prefix+"/known", i); m.known = i })},
 		{"push again what is there", 5, func() { m.pushAgain(prefix+"/known", m.known) }},
-		{fmt.Sprintf("push an image with a layer of %d MiB", o.Large>>20), 15, m.fresh(o.Large, func(i *image) { m.pushDocker(prefix+"/large", i) })},
+		{fmt.Sprintf("push an image with a layer of %d MiB", o.Large>>20), 15, m.fresh(o.Large, func(i *image) { m.pushDocker(prefix+"/large", i); m.large = i })},
+		{fmt.Sprintf("pull a layer of %d MiB through the registry", o.Large>>20), 2 + int(o.Large/leastRange), func() { m.pullBlob(prefix+"/large", m.large.blobs[1]) }},
 		{"pull by tag, second time", 3 + 2, func() { m.pull(prefix+"/warm", small) }},
 		{"HEAD of a manifest by digest", 1, func() { m.manifest("HEAD", prefix+"/warm", small) }},
 		{"GET of a manifest by digest", 1, func() { m.manifest("GET", prefix+"/warm", small) }},
@@ -119,6 +121,7 @@ type measuring struct {
 	store   Store
 	results []Result
 	known   *image
+	large   *image
 	err     error
 }
 
@@ -244,10 +247,14 @@ func (m *measuring) pushAgain(repo string, i *image) {
 func (m *measuring) pull(repo string, i *image) {
 	m.do("GET", "/v2/"+repo+"/manifests/latest", nil, nil, http.StatusOK)
 	for _, b := range i.blobs {
-		w := m.do("GET", "/v2/"+repo+"/blobs/"+digest.FromBytes(b).String(), nil, nil, http.StatusOK)
-		if m.err == nil && !bytes.Equal(w.Body.Bytes(), b) {
-			m.err = errors.New("a blob came back with other bytes")
-		}
+		m.pullBlob(repo, b)
+	}
+}
+
+func (m *measuring) pullBlob(repo string, b []byte) {
+	w := m.do("GET", "/v2/"+repo+"/blobs/"+digest.FromBytes(b).String(), nil, nil, http.StatusOK)
+	if m.err == nil && !bytes.Equal(w.Body.Bytes(), b) {
+		m.err = errors.New("a blob came back with other bytes")
 	}
 }
 

@@ -30,6 +30,7 @@ func TestMinIO(t *testing.T) {
 		t.Fatal(err)
 	}
 	hold(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart})
+	start(t, &wire, func() (drivers.Driver, error) { return minio.Open(t.Context(), c) })
 }
 
 // The requests of the other driver for MinIO are the same.
@@ -44,6 +45,7 @@ func TestS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	hold(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart})
+	start(t, &wire, func() (drivers.Driver, error) { return s3.Open(t.Context(), c) })
 }
 
 // A part of Google's is an object, which is removed when the large one is there.
@@ -61,6 +63,7 @@ func TestGCS(t *testing.T) {
 	}
 	t.Cleanup(d.Close)
 	hold(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart})
+	start(t, &wire, func() (drivers.Driver, error) { return gcs.Open(t.Context(), c) })
 }
 
 // Without put-if-absent the registry looks at each key that it must not replace, and the driver asks twice for what is not there. A large object has a mark, which is sealed and removed.
@@ -78,4 +81,5 @@ func TestSwift(t *testing.T) {
 	holdWith(t, d, budget.Store{Requests: wire.Requests, Part: budget.WirePart}, map[string]int{
 		"push a one-layer image": 12, "the same": 12, "push an image with a layer": 21, "mount": 3,
 	})
+	start(t, &wire, func() (drivers.Driver, error) { return swift.Open(t.Context(), c) })
 }
