@@ -47,6 +47,7 @@ images in ./longshore-data, on port 5000.`,
 // serve opens the store and answers requests until a signal comes.
 func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) error {
 	log := p.newLogger(l.Log)
+	heedMemoryLimit(log)
 	// The port goes first: requests that come while the store is opened wait for their answer,
 	// and a second longshore on the port touches no store.
 	listener, err := listen(ctx, l.HTTP.Addr)
@@ -131,9 +132,20 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler,
 		Handler:           handler,
 		ReadHeaderTimeout: s.HeaderTimeout,
 		// No ReadTimeout and no WriteTimeout: a layer may take an hour. The API ends what makes no progress.
-		IdleTimeout: s.KeepaliveTimeout,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		IdleTimeout:    s.KeepaliveTimeout,
+		MaxHeaderBytes: 128 << 10, // tokens are the largest part; nginx takes 32 KiB
+		// Without TLS too, for proxies that speak it to what is behind them: those of some clouds let larger bodies pass so.
+		Protocols: new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			// Clients push several layers over one connection; with the default of 1 MiB, which is the same for a connection as for one
+			// stream, a layer that waits would hold up the others.
+			MaxReceiveBufferPerConnection: 3 << 20, // net/http takes less than 4 MiB
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {

@@ -182,3 +182,19 @@ func TestHeaderTimeout(t *testing.T) {
 		t.Error("a client that never ends its header is not thrown out")
 	}
 }
+
+// TestSpeaksHTTP2 asks as a proxy does that speaks HTTP/2 without TLS.
+func TestSpeaksHTTP2(t *testing.T) {
+	addr, _ := start(t, io.Discard)
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Get("http://" + addr + "/v2/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK || response.ProtoMajor != 2 {
+		t.Errorf("got %s over %s", response.Status, response.Proto)
+	}
+}
