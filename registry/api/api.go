@@ -147,6 +147,9 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, h handler) {
 	header := out.Header()
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	header.Set("X-Content-Type-Options", "nosniff")
+	if lastOnConnection(r) {
+		header.Set("Connection", "close")
+	}
 	var err error
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {

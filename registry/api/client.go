@@ -56,3 +56,17 @@ func parseAddr(text string) netip.Addr {
 	a, _ := netip.ParseAddr(strings.Trim(text, "[]"))
 	return a.Unmap()
 }
+
+// proxyHeaders are those by which proxies are known.
+var proxyHeaders = []string{"Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip"}
+
+// lastOnConnection reports whether the connection has to end with the answer to r. A request with a Content-Length beside its chunks, and one
+// of HTTP/1.0 with chunks, has to be the last one (RFC 9112, section 6.1): a proxy that goes by the length would take what follows in
+// the body for a part of it, and here it would be the next request, of the next client. net/http drops the
+// length unseen, so chunks that a proxy passes on are always the last; to a proxy a new connection costs little.
+func lastOnConnection(r *http.Request) bool {
+	if r.ProtoMajor != 1 {
+		return false
+	}
+	return r.ProtoMinor == 0 || len(r.TransferEncoding) > 0 && slices.ContainsFunc(proxyHeaders, func(name string) bool { return r.Header[name] != nil })
+}

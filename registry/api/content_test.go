@@ -1,11 +1,16 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -122,3 +127,17 @@ func dockerList() string {
 	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, registry.MediaTypeDockerList,
 		descriptorBy(sum(dockerImage()), registry.MediaTypeDockerManifest, dockerImage(), `"platform":{"architecture":"amd64","os":"linux"}`))
 }
+
+// gzipped is content, packed.
+func gzipped(content string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := io.WriteString(w, content)
+	if err := errors.Join(err, w.Close()); err != nil {
+		panic(err) // a buffer takes everything
+	}
+	return b.String()
+}
+
+// bomb is 100 KB that would be 100 MB.
+var bomb = sync.OnceValue(func() string { return gzipped(strings.Repeat("\x00", 100<<20)) })
