@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -87,8 +88,20 @@ func (e *Error) with(key string, value any) *Error {
 		m = map[string]any{}
 		e.Detail = m
 	}
+	if text, ok := value.(string); ok {
+		value = brief(text)
+	}
 	m[key] = value
 	return e
+}
+
+// brief is text that a client sent, cut to what a reader of an error wants to see of it.
+func brief(text string) string {
+	const most = 500 // bytes
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func blobUnknown(d digest.Digest) *Error {

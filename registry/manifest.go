@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"mime"
 	"slices"
 	"strings"
@@ -66,7 +65,9 @@ const maxNesting = 64
 
 // parseManifest checks a manifest by the rules of its media type. MANIFEST_INVALID says what is wrong and where.
 func parseManifest(mediaType string, body []byte) (*content, error) {
-	bad := func(format string, args ...any) error { return errorf(ManifestInvalid, format, args...) }
+	bad := func(format string, args ...any) error {
+		return errorf(ManifestInvalid, "%s", brief(fmt.Sprintf(format, args...)))
+	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, bad("the manifest is empty")
 	}
@@ -256,82 +257,115 @@ var keysOfUs = []string{
 
 // checkKeys refuses JSON that readers can understand in different ways: not an object, a key twice in one object, and in
 // the manifest itself and its descriptors a key that differs from one of the format's by its case only (Go's decoder takes
-// any case, others don't). It refuses what is nested very deep too.
+// any case, others don't). It refuses what is nested very deep too, and lists of more descriptors than fit into body. It keeps nothing but
+// keys, so no JSON costs much more than its length.
 func checkKeys(body []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	t, err := dec.Token()
-	if err != nil {
+	var whole json.RawMessage
+	if err := json.Unmarshal(body, &whole); err != nil {
 		return fmt.Errorf("is not JSON: %v", err)
 	}
-	if t != json.Delim('{') {
+	if whole[0] != '{' {
 		return fmt.Errorf("is not a JSON object")
 	}
-	if err := checkObject(dec, 1, true); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return fmt.Errorf("goes on after its end")
+	s := keyScan{most: len(body) / smallestDescriptor}
+	for i := 0; i < len(body); i++ {
+		if body[i] == '"' {
+			end := i + 1 + stringEnd(body[i+1:])
+			if err := s.text(body[i : end+1]); err != nil {
+				return err
+			}
+			i = end
+		} else if err := s.token(body[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// checkObject reads an object to its end. ours says that its keys are the format's, not anybody's.
-func checkObject(dec *json.Decoder, depth int, ours bool) error {
-	seen := map[string]bool{}
-	for {
-		t, err := dec.Token()
-		if err != nil {
-			return fmt.Errorf("is not JSON: %v", err)
-		}
-		if t == json.Delim('}') {
-			return nil
-		}
-		key, _ := t.(string)
-		if seen[key] {
-			return fmt.Errorf("has the key %q twice in one object", key)
-		}
-		seen[key] = true
-		below := false
-		for _, k := range keysOfUs {
-			if !ours || !strings.EqualFold(k, key) {
-				continue
-			}
-			if k != key {
-				return fmt.Errorf("has the key %q, which has to be written %q", key, k)
-			}
-			below = k != "annotations" && k != "platform"
-		}
-		if t, err = dec.Token(); err != nil {
-			return fmt.Errorf("is not JSON: %v", err)
-		}
-		if err := checkValue(dec, t, depth, below); err != nil {
-			return err
+// smallestDescriptor is less than the bytes that a digest and a size take.
+const smallestDescriptor = 90
+
+// stringEnd is the place of the quote that ends a string.
+func stringEnd(b []byte) int {
+	for i := 0; ; i++ {
+		switch b[i] {
+		case '"':
+			return i
+		case '\\':
+			i++
 		}
 	}
 }
 
-// checkValue reads the rest of the value that begins with t.
-func checkValue(dec *json.Decoder, t json.Token, depth int, ours bool) error {
-	if depth >= maxNesting {
-		return fmt.Errorf("is nested more than %d deep", maxNesting)
-	}
-	switch t {
-	case json.Delim('{'):
-		return checkObject(dec, depth+1, ours)
-	case json.Delim('['):
-		for {
-			t, err := dec.Token()
-			if err != nil {
-				return fmt.Errorf("is not JSON: %v", err)
-			}
-			if t == json.Delim(']') {
-				return nil
-			}
-			if err := checkValue(dec, t, depth+1, ours); err != nil {
-				return err
+// keyScan goes through JSON that is known to be valid.
+type keyScan struct {
+	open []container
+	most int // descriptors in one list
+}
+
+// container is an object or a list that has not ended.
+type container struct {
+	object bool
+	ours   bool // its keys are the format's, not anybody's; or those of what is in the list
+	atKey  bool // the next string is a key
+	below  bool // what the next value's ours is
+	others int  // elements of a list that are no strings, which can be short
+	seen   map[string]bool
+}
+
+// token takes a byte outside of strings.
+func (s *keyScan) token(c byte) error {
+	top := len(s.open) - 1
+	switch c {
+	case '{', '[':
+		if len(s.open) == maxNesting {
+			return fmt.Errorf("is nested more than %d deep", maxNesting)
+		}
+		ours := top < 0 || s.open[top].below
+		s.open = append(s.open, container{object: c == '{', ours: ours, atKey: c == '{', below: ours && c == '['})
+	case '}', ']':
+		s.open = s.open[:top]
+	case ',':
+		in := &s.open[top]
+		in.atKey = in.object
+		if !in.object && in.ours {
+			if in.others++; in.others > s.most {
+				return fmt.Errorf("has a long list of what is no descriptor")
 			}
 		}
+	}
+	return nil
+}
+
+// text takes a string with its quotes.
+func (s *keyScan) text(quoted []byte) error {
+	in := &s.open[len(s.open)-1]
+	if !in.atKey {
+		in.others--
+		return nil
+	}
+	in.atKey, in.below = false, false
+	key := string(quoted[1 : len(quoted)-1])
+	if strings.Contains(key, `\`) {
+		if err := json.Unmarshal(quoted, &key); err != nil {
+			return fmt.Errorf("is not JSON: %v", err)
+		}
+	}
+	if in.seen[key] {
+		return fmt.Errorf("has the key %q twice in one object", key)
+	}
+	if in.seen == nil {
+		in.seen = map[string]bool{}
+	}
+	in.seen[key] = true
+	for _, k := range keysOfUs {
+		if !in.ours || !strings.EqualFold(k, key) {
+			continue
+		}
+		if k != key {
+			return fmt.Errorf("has the key %q, which has to be written %q", key, k)
+		}
+		in.below = k != "annotations" && k != "platform"
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func ParseDigest(text string) (digest.Digest, error) {
 	if err != nil {
 		return "", &Error{
 			Code: DigestInvalid, Message: "invalid digest: sha256: and 64, or sha512: and 128, digits of lower-case hex",
-			Detail: map[string]any{"digest": text}, Err: err,
+			Detail: map[string]any{"digest": brief(text)}, Err: err,
 		}
 	}
 	return d, nil

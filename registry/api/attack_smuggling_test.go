@@ -6,24 +6,31 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/longshore-registry/longshore/registry/api"
 )
 
-// talk sends text over one connection, closes its half, and returns the statuses of all answers until the server closes its half.
-func (c *caller) talk(text string) (statuses []int, all string) {
+// lastRequest makes the server close the connection, if it is taken for a request.
+const lastRequest = "GET /livez HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n"
+
+// talk sends text and lastRequest over one connection, and returns the statuses of all answers until the server closes it.
+func (c *caller) talk(server *httptest.Server, text string) (statuses []int, all string) {
 	c.t.Helper()
-	conn, err := net.Dial("tcp", c.site.servers[0].Listener.Addr().String())
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, c.expand(text)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		c.t.Fatal(err)
+	if _, err := io.WriteString(conn, c.expand(text)+lastRequest); err != nil {
+		c.t.Log(err) // it has answered and closed the connection already
 	}
 	b, err := io.ReadAll(conn)
 	if err != nil {
@@ -42,10 +49,20 @@ func (c *caller) talk(text string) (statuses []int, all string) {
 	}
 }
 
+// behindServer is the API behind a server as longshore serve has it, whose clients can't be slow.
+func behindServer(t *testing.T) (*caller, *httptest.Server) {
+	s := newSite(t, one, options{open: openMemory, api: api.Options{IdleTimeout: 2 * time.Second}})
+	server := httptest.NewUnstartedServer(s.servers[0].Config.Handler)
+	server.Config.ReadHeaderTimeout, server.Config.IdleTimeout = 2*time.Second, 2*time.Second
+	server.Start()
+	t.Cleanup(server.Close)
+	return s.caller(t), server
+}
+
 // TestAttackSmuggling sends requests of which a proxy in front may think that they end elsewhere. Hidden in the body is a second request, whose
 // answer would be the next client's: it must never be answered.
 func TestAttackSmuggling(t *testing.T) {
-	c := newSite(t, one, options{open: openMemory}).caller(t)
+	c, server := behindServer(t)
 	const hidden = "GET /v2/smuggled/manifests/1 HTTP/1.1\r\nHost: r\r\n\r\n"
 	post := func(headers, body string) string {
 		return "POST $R/blobs/uploads/?digest=" + sum(ten) + " HTTP/1.1\r\nHost: r\r\nX-Forwarded-For: 192.0.2.1\r\n" + headers + "\r\n" + body
@@ -92,8 +109,8 @@ func TestAttackSmuggling(t *testing.T) {
 		"an upgrade":                          "GET $R/tags/none HTTP/1.1\r\nHost: r\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nContent-Length: 99\r\n\r\n" + hidden,
 	} {
 		t.Run(name, func(t *testing.T) {
-			statuses, all := c.in(t).talk(text)
-			if strings.Contains(all, "smuggled") || len(statuses) > 1 && statuses[1] < 400 {
+			statuses, all := c.in(t).talk(server, text)
+			if strings.Contains(all, "smuggled") || len(statuses) == 0 || len(statuses) > 1 && statuses[len(statuses)-1] < 400 {
 				t.Errorf("the hidden request is answered: %d\n%s", statuses, all)
 			}
 			if slices.ContainsFunc(statuses, func(status int) bool { return status/100 == 5 && status != http.StatusNotImplemented }) {
@@ -112,10 +129,10 @@ func (c *caller) in(t *testing.T) *caller {
 
 // Without a proxy nobody shares the connection, and clients that stream go on using it.
 func TestChunksWithoutAProxyKeepTheConnection(t *testing.T) {
-	c := newSite(t, one, options{open: openMemory}).caller(t)
+	c, server := behindServer(t)
 	const put = "POST $R/blobs/uploads/?digest=%s HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\na\r\n%s\r\n0\r\n\r\n"
-	statuses, all := c.talk(fmt.Sprintf(put, sum(ten), ten) + fmt.Sprintf(put, sum(more), more))
-	if !slices.Equal(statuses, []int{201, 201}) {
+	statuses, all := c.talk(server, fmt.Sprintf(put, sum(ten), ten)+fmt.Sprintf(put, sum(more), more))
+	if !slices.Equal(statuses, []int{201, 201, 200}) {
 		t.Errorf("got %d\n%s", statuses, all)
 	}
 }
