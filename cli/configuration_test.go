@@ -161,6 +161,7 @@ LONGSHORE_HTTP_ADDR=:5001 longshore serve config.yml  # both: the environment wi
 longshore check config.yml            # what is wrong with it, by line; then tries the store
 longshore config show config.yml      # what counts in the end, and where each value is from
 longshore budgets config.yml          # how many requests the registry's work costs the store
+longshore gc config.yml               # removes what nothing refers to; serve does it by itself
 longshore leftovers config.yml        # what unfinished uploads have left in the store
 ` + "```" + `
 

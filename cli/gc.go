@@ -100,6 +100,8 @@ func gcResult(ctx context.Context, report registry.CollectReport, err error) err
 		return adviceError{err, "wait until it has ended, or a minute and a half if it was killed"}
 	case ctx.Err() != nil:
 		return adviceError{errors.New("interrupted"), "run it again for the rest"}
+	case errors.Is(err, registry.ErrSole):
+		return adviceError{err, "set gc.sole for this process alone"}
 	case errors.Is(err, registry.ErrRefused):
 		return adviceError{fmt.Errorf("%s: %w", plural(report.Failed, "failure"), err), fixFor(err, "look at the reasons above, and run it again")}
 	}
@@ -239,6 +241,10 @@ func collectInBackground(ctx context.Context, r *registry.Registry, l loaded, lo
 	go func() {
 		defer close(ended)
 		r.CollectEvery(ctx, l.GC.Interval, o, func(report registry.CollectReport, err error) {
+			if errors.Is(err, registry.ErrSole) {
+				log.Warn("no garbage is collected: this store has no put-if-absent and put-if-match, so only one process may collect; let that one have gc.sole, or run longshore gc")
+				return
+			}
 			if err != nil {
 				log.Error("garbage collection failed", "removed", tallies(report), "bytes", report.Bytes, "err", err)
 				return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/config"
+	"github.com/longshore-registry/longshore/registry"
 )
 
 // envPrefix begins the names of our environment variables.
@@ -119,6 +120,14 @@ func defaultSettings(all []driver) *settings {
 		s.Storage.Among = append(s.Storage.Among, d.Alternative)
 	}
 	return s
+}
+
+// Validate looks at what sections say of each other.
+func (s settings) Validate() error {
+	if least := registry.LeftoverAge(s.Uploads.Life); s.GC.Grace < least {
+		return fmt.Errorf("gc.grace: %v is too short: uploads live for %v (uploads.life), and what began in their last minute may go on, so give %v or more", s.GC.Grace, s.Uploads.Life, least)
+	}
+	return nil
 }
 
 // Validate looks at what the types of the fields don't say.

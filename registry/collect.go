@@ -18,6 +18,9 @@ var ErrCollecting = errors.New("another process collects garbage in this store n
 // such as a deletion. What it was is in the report.
 var ErrRefused = errors.New("the store refused a part of the collection")
 
+// ErrSole is returned by Collect on a store where CollectOptions.Sole has to be set.
+var ErrSole = errors.New("this store has no put-if-absent and put-if-match, so collectors can't see each other: make sure that only one ever runs")
+
 // CollectOptions are the settings of a collection. The zero value of each field means its default.
 type CollectOptions struct {
 	// Grace is how long what nothing refers to is kept. Default, and least: LeftoverAge of the uploads' life, so
@@ -138,7 +141,7 @@ func (r *Registry) Collect(ctx context.Context, o CollectOptions) (CollectReport
 		return CollectReport{}, fmt.Errorf("the grace period has to be %v at least: uploads live for %v, and what began in their last minute may go on", least, r.uploadLife)
 	}
 	if !o.Sole && (r.extras.Absent == nil || r.extras.Match == nil) {
-		return CollectReport{}, errors.New("this store has no put-if-absent and put-if-match, so collectors can't see each other: make sure that only one ever runs, and say so")
+		return CollectReport{}, ErrSole
 	}
 	o.Grace += o.Lag
 	c := &collector{Registry: r, o: o, would: map[string]bool{}, report: CollectReport{DryRun: o.DryRun, Removed: map[RemovalKind]Tally{}}}

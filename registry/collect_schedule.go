@@ -11,7 +11,7 @@ import (
 
 // CollectEvery collects whenever the last collection of any process ended longer than interval ago, until ctx ends. It asks the store
 // for that about ten times in an interval, once an hour at most seldom, and never all processes at the same moment. told is
-// given what became of each collection; not those that another process has begun.
+// given what became of each collection; not those that another process has begun. After ErrSole it returns.
 func (r *Registry) CollectEvery(ctx context.Context, interval time.Duration, o CollectOptions, told func(CollectReport, error)) {
 	for {
 		pause := min(interval/10, time.Hour)
@@ -36,6 +36,9 @@ func (r *Registry) CollectEvery(ctx context.Context, interval time.Duration, o C
 		}
 		if !errors.Is(err, ErrCollecting) {
 			told(report, err)
+		}
+		if errors.Is(err, ErrSole) {
+			return
 		}
 	}
 }
