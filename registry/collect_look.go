@@ -28,8 +28,9 @@ type seenRepo struct {
 	manifests map[digest.Digest]*seenManifest
 	tags      map[string]*seenTag // nil if they don't matter
 	held      map[digest.Digest]bool
-	pulled    map[string]time.Time // tags, when pulled last; nil if that does not matter
-	past      []string             // entries of the history that have been kept long enough
+	aside     map[digest.Digest]*seenManifest // deleted, and kept so that they can be had back
+	pulled    map[string]time.Time            // tags, when pulled last; nil if that does not matter
+	past      []string                        // entries of the history that have been kept long enough
 	took      time.Duration
 	due       time.Time // when something is old enough to be looked at again, if nothing changes; zero: never
 }
@@ -56,7 +57,8 @@ type seenManifest struct {
 	etag     string
 	id       string // of the push
 	pushed   time.Time
-	names    []uint64 // numbers of the blobs that it names
+	time     time.Time // of the object
+	names    []uint64  // numbers of the blobs that it names
 	children []digest.Digest
 	subject  digest.Digest
 }
@@ -71,7 +73,7 @@ type seenTag struct {
 // look reads a repository. What before has of the same etag is not read again.
 func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*seenRepo, error) {
 	began := c.now()
-	s := &seenRepo{c: c, name: repo, rule: c.ruleFor(repo), untagged: c.o.Untagged, manifests: map[digest.Digest]*seenManifest{}}
+	s := &seenRepo{c: c, name: repo, rule: c.ruleFor(repo), untagged: c.o.Untagged}
 	if s.rule != nil && s.untagged == 0 {
 		s.untagged = c.o.Grace
 	}
@@ -92,7 +94,11 @@ func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*s
 			return nil, err
 		}
 	}
-	if err := s.lookAtManifests(ctx, before); err != nil {
+	var err error
+	if s.manifests, err = s.lookAtManifests(ctx, "manifests/", before.manifests); err != nil {
+		return nil, err
+	}
+	if err := s.lookAtDeleted(ctx, before); err != nil {
 		return nil, err
 	}
 	s.took = c.now().Sub(began)
@@ -187,26 +193,68 @@ func (s *seenRepo) lookAtPulls(ctx context.Context) error {
 	return nil
 }
 
-// lookAtManifests reads the manifests.
-func (s *seenRepo) lookAtManifests(ctx context.Context, before *seenRepo) error {
+// lookAtDeleted finds what was deleted and can be had back, and what has been kept for that long enough. A manifest that the history
+// leads to is kept for as long as that.
+func (s *seenRepo) lookAtDeleted(ctx context.Context, before *seenRepo) error {
+	s.aside = map[digest.Digest]*seenManifest{}
+	for _, section := range []string{deletedOne, deletedAll + "manifests/"} {
+		some, err := s.lookAtManifests(ctx, section, before.aside)
+		if err != nil {
+			return err
+		}
+		for d, m := range some {
+			if s.held[d] || s.kept(m.time) {
+				s.aside[d] = m
+			}
+		}
+	}
+	prefix := repoPrefix(s.name) + "deleted/"
+	for entry, err := range s.c.driver.List(ctx, prefix, "", "") {
+		if err != nil {
+			return err
+		}
+		if err := s.c.saw(ctx, 1); err != nil {
+			return err
+		}
+		d, _ := linkedDigest(entry.Key[strings.LastIndexByte(entry.Key[:strings.LastIndexByte(entry.Key, '/')], '/')+1:])
+		if s.aside[d] == nil && !s.kept(entry.ModTime) {
+			s.past = append(s.past, entry.Key)
+		}
+	}
+	return nil
+}
+
+// kept reports whether something that was put aside then can be had back still.
+func (s *seenRepo) kept(since time.Time) bool {
+	until := since.Add(max(s.c.historyKeep, leastHistory))
+	if until.Before(s.c.began) {
+		return false
+	}
+	s.dueAt(until)
+	return true
+}
+
+// lookAtManifests reads the manifests of a section.
+func (s *seenRepo) lookAtManifests(ctx context.Context, section string, before map[digest.Digest]*seenManifest) (map[digest.Digest]*seenManifest, error) {
+	all := map[digest.Digest]*seenManifest{}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelCollect)
-	prefix := repoPrefix(s.name) + "manifests/"
+	prefix := repoPrefix(s.name) + section
 	for entry, err := range s.c.driver.List(gctx, prefix, "", "") {
 		if err != nil {
-			return errors.Join(err, g.Wait())
+			return nil, errors.Join(err, g.Wait())
 		}
 		if err := s.c.saw(gctx, 1); err != nil {
-			return errors.Join(err, g.Wait())
+			return nil, errors.Join(err, g.Wait())
 		}
 		d, ok := linkedDigest(strings.TrimPrefix(entry.Key, prefix))
 		if !ok {
 			continue
 		}
-		if known := before.manifests[d]; known != nil && known.etag == entry.ETag {
+		if known := before[d]; known != nil && known.etag == entry.ETag {
 			mu.Lock()
-			s.manifests[d] = known
+			all[d] = known
 			mu.Unlock()
 			continue
 		}
@@ -219,11 +267,11 @@ func (s *seenRepo) lookAtManifests(ctx context.Context, before *seenRepo) error 
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			s.manifests[d] = m
+			all[d] = m
 			return nil
 		})
 	}
-	return g.Wait()
+	return all, g.Wait()
 }
 
 func (c *collector) readManifest(ctx context.Context, key string, d digest.Digest) (*seenManifest, error) {
@@ -235,7 +283,7 @@ func (c *collector) readManifest(ctx context.Context, key string, d digest.Diges
 	if err != nil {
 		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
 	}
-	seen := &seenManifest{etag: o.info.ETag, id: m.id, pushed: m.Pushed}
+	seen := &seenManifest{etag: o.info.ETag, id: m.id, pushed: m.Pushed, time: o.info.ModTime}
 	var body content
 	if err := json.Unmarshal(m.Body, &body); err != nil {
 		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}

@@ -107,6 +107,11 @@ func (s *seenRepo) reach(without map[string]string) map[digest.Digest]bool {
 			keep(t.digest)
 		}
 	}
+	for d, m := range s.aside {
+		for _, one := range append(referrers[d], m.children...) {
+			keep(one)
+		}
+	}
 	for len(todo) > 0 {
 		d := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -130,6 +135,11 @@ func (c *collector) findLinks(ctx context.Context, s *seenRepo, p *plan) error {
 		if _, goes := p.manifests[d]; goes {
 			continue
 		}
+		for _, n := range m.names {
+			named[n] = true
+		}
+	}
+	for _, m := range s.aside {
 		for _, n := range m.names {
 			named[n] = true
 		}

@@ -102,7 +102,14 @@ func (c *collector) listLinksOnce(ctx context.Context, from, upto string, do fun
 			return "", err
 		}
 		repo, section, rest, ok := splitRepoKey(entry.Key)
-		if ok && section == "blobs" {
+		if !ok {
+			continue
+		}
+		aside, deleted := strings.CutPrefix(rest, "all/blobs/") // of a repository that can be had back
+		if deleted = deleted && section == "deleted"; deleted {
+			rest = aside
+		}
+		if deleted || section == "blobs" {
 			others = 0
 			if d, ok := linkedDigest(rest); ok {
 				do(repo, d, entry)

@@ -9,7 +9,7 @@ import (
 )
 
 // RetentionRule says which tags of some repositories are removed: those that Tags matches and that nothing else in the rule keeps. Tags younger
-// than the grace period stay in any case. Manifests that no tag leads to any more go too, even if CollectOptions.Untagged is 0.
+// than the grace period, and those that Options.Immutable keeps, stay in any case. Manifests that no tag leads to any more go too, even if CollectOptions.Untagged is 0.
 type RetentionRule struct {
 	// Repositories matches the names of the repositories that the rule is for; nil: all. Printed with %v it has to tell one rule
 	// from another.
@@ -54,7 +54,7 @@ func (r *RetentionRule) choose(s *seenRepo, goes map[string]string) {
 	})
 	for i, t := range all {
 		always := slices.ContainsFunc(r.Always, func(re *regexp.Regexp) bool { return re.MatchString(t.tag) })
-		if i < r.Last || always || !s.expired(t.time, r.Younger) {
+		if i < r.Last || always || s.c.fixed(s.name, t.tag) || !s.expired(t.time, r.Younger) {
 			continue
 		}
 		if pulled := s.pulled[t.tag]; r.Pulled > 0 && !pulled.IsZero() && !s.expired(pulled, r.Pulled) {

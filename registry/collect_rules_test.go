@@ -229,3 +229,49 @@ func TestCollectionListsTheUnchangedAndNoMore(t *testing.T) {
 		t.Errorf("%d records and %d manifests were read, want 1 and 2", records, manifests)
 	}
 }
+
+func TestWhatWasDeletedIsHeld(t *testing.T) {
+	clk := &clock{}
+	d := clk.store(t)
+	r := openWith(t, d, Options{Now: clk.now, HistoryKeep: 10 * day})
+	layer := randomBytes(1, 100)
+	l := putBlob(t, r, "a", layer)
+	child := pushUntagged(t, r, "a", imageOf(t, l))
+	index := pushTag(t, r, "a", "t", indexOf(t, child))
+	other := putBlob(t, r, "b", randomBytes(2, 100))
+	clk.later(30 * day)
+	must(t, r.DeleteManifest(t.Context(), "a", index, false))
+	// A repository that was deleted as a whole.
+	must(t, d.Delete(t.Context(), linkKey("b", other)))
+	must(t, d.Put(t.Context(), deletedPrefix("b")+"blobs/sha256/"+other.Encoded(), []byte(nonce())))
+	for range 3 {
+		clk.later(3 * day)
+		collect(t, r, CollectOptions{Untagged: day})
+		wantBlob(t, r, "a", layer, l)
+		_, err := r.Manifest(t.Context(), "a", child)
+		must(t, err)
+		_, err = d.Stat(t.Context(), recordKey(other))
+		must(t, err)
+	}
+	clk.later(2 * day)
+	for range 2 {
+		collect(t, r, CollectOptions{Untagged: day})
+	}
+	noLeftovers(t, d)
+}
+
+func TestNoRuleRemovesWhatIsImmutable(t *testing.T) {
+	clk := &clock{}
+	d := clk.store(t)
+	r := openWith(t, d, Options{Now: clk.now, Immutable: func(_, tag string) bool { return strings.HasPrefix(tag, "v") }})
+	config := putBlob(t, r, "a", randomBytes(1, 10))
+	for _, tag := range []string{"v1", "x1", "x2"} {
+		pushTag(t, r, "a", tag, imageOf(t, config))
+		clk.later(time.Hour)
+	}
+	clk.later(10 * day)
+	gone := collect(t, r, CollectOptions{Retention: []RetentionRule{{Last: 1}}})
+	if got := kinds(gone, "a", RemovedTag); !slices.Equal(got, []string{"tag tags/x1"}) {
+		t.Errorf("removed %v", got)
+	}
+}

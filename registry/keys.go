@@ -18,6 +18,8 @@ const (
 	dataPrefix      = "data/"
 	condemnedPrefix = "condemned/"
 	cancelledStep   = "cancelled"
+	deletedOne      = "deleted/one/"
+	deletedAll      = "deleted/all/"
 	pulledSection   = "pulled/" // below repoPrefix
 	uploadStepForm  = "%08d-%s" // steps sort by number; the random end keeps two replicas apart
 )
@@ -51,11 +53,11 @@ func historyPrefix(repo, tag string) string { return repoPrefix(repo) + "history
 
 // deletedManifestKey is where a manifest is kept that was deleted by itself.
 func deletedManifestKey(repo string, d digest.Digest) string {
-	return repoPrefix(repo) + "deleted/one/" + string(d.Algorithm()) + "/" + d.Encoded()
+	return repoPrefix(repo) + deletedOne + string(d.Algorithm()) + "/" + d.Encoded()
 }
 
 // deletedPrefix is where the manifests and links of a repository are kept that was deleted as a whole.
-func deletedPrefix(repo string) string { return repoPrefix(repo) + "deleted/all/" }
+func deletedPrefix(repo string) string { return repoPrefix(repo) + deletedAll }
 
 func referrersPrefix(repo string, subject digest.Digest) string {
 	return repoPrefix(repo) + "referrers/" + string(subject.Algorithm()) + "/" + subject.Encoded() + "/"
