@@ -123,10 +123,11 @@ func (a *ahead) reopen() error {
 	if err != nil {
 		return err
 	}
-	a.plain = plain
 	if info.ETag != a.etag {
+		_ = plain.Close() // nothing of it is wanted
 		return replaced(a.key)
 	}
+	a.plain = plain
 	return nil
 }
 
@@ -142,7 +143,7 @@ func (a *ahead) judge(now time.Time) {
 	took := now.Sub(a.began)
 	switch {
 	case len(a.ranges) == 0:
-		slow := a.bytes*int64(time.Second) < aheadRate*int64(max(took, 1))
+		slow := float64(a.bytes) < aheadRate*took.Seconds()
 		if a.plain != nil && !a.failed && slow && a.waited > took/2 {
 			a.begin()
 		}

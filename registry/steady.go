@@ -62,10 +62,12 @@ func (s *steady) reopen() error {
 		s.body = failed{err}
 		return err
 	}
-	s.body = body
 	if info.ETag != s.etag {
+		_ = body.Close() // nothing of it is wanted
+		s.body = failed{replaced(s.key)}
 		return replaced(s.key)
 	}
+	s.body = body
 	return nil
 }
 
