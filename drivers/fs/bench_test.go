@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,21 +97,46 @@ func BenchmarkReader(b *testing.B) {
 	}
 }
 
-// The first hundred of many, and of one folder.
+// A hundred from the middle of one folder: when its names are not known yet, and when they are.
 func BenchmarkList(b *testing.B) {
-	d := open(b, Config{Root: b.TempDir(), Durability: Fast})
-	for i := range 20_000 {
-		put(b, d, fmt.Sprintf("repos/r/_tags/%05d", i), "")
-	}
-	for b.Loop() {
-		n := 0
-		for _, err := range d.List(b.Context(), "repos/r/_tags/", "repos/r/_tags/1", "/") {
-			if err != nil {
+	for _, total := range []int{1000, 100_000} {
+		d := open(b, Config{Root: b.TempDir(), Durability: Fast})
+		folder := d.path("repos/r/_tags/")
+		if err := os.MkdirAll(folder, folderMode); err != nil {
+			b.Fatal(err)
+		}
+		for i := range total {
+			if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("v%06d", i)), nil, fileMode); err != nil {
 				b.Fatal(err)
 			}
-			if n++; n == 100 {
-				break
+		}
+		page := func() {
+			n := 0
+			for _, err := range d.List(b.Context(), "repos/r/_tags/", fmt.Sprintf("repos/r/_tags/v%06d", total/2), "") {
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n++; n == 100 {
+					return
+				}
 			}
+			b.Fatal(n)
+		}
+		known := d.folders
+		for _, c := range []struct {
+			name    string
+			folders *knownFolders
+		}{{"unknown", nil}, {"known", known}} {
+			b.Run(fmt.Sprintf("of %d, %s", total, c.name), func(b *testing.B) {
+				d.folders = c.folders
+				for c.folders != nil && !whole(d, "repos/r/_tags/") {
+					page()
+				}
+				processor(b)
+				for b.Loop() {
+					page()
+				}
+			})
 		}
 	}
 }

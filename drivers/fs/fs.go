@@ -87,6 +87,8 @@ type Driver struct {
 	synced  map[string]bool // folders whose names are known to be on disk; see syncFolders
 	removed int             // how many folders were
 
+	folders *knownFolders // nil if the file system's folders do not tell when they change
+
 	// renameNew gives a file a name that no other has, in one step; nil if the file system can't.
 	renameNew func(from, to string) error
 
@@ -142,6 +144,13 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	}
 	if err := d.probe(); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
+	}
+	tell, err := d.foldersTell(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	if tell {
+		d.folders = newKnownFolders()
 	}
 	return d, nil
 }

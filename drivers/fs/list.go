@@ -9,7 +9,7 @@ import (
 	"io"
 	"iter"
 	"os"
-	"slices"
+	"sort"
 	"strings"
 	"syscall"
 
@@ -49,15 +49,18 @@ type listing struct {
 
 // walk yields what is below folder, which is "" or ends with a slash. It returns false when the caller has had enough.
 func (l *listing) walk(folder string) (more bool, err error) {
-	keys, err := l.read(folder)
+	all, err := l.d.namesIn(l.ctx, folder)
 	if err != nil {
 		return false, err
 	}
-	for _, key := range keys {
+	for i := l.first(folder, &all); i < len(all.ends); i++ {
 		if err := l.ctx.Err(); err != nil {
 			return false, err
 		}
+		key := folder + all.at(i)
 		switch {
+		case !strings.HasPrefix(key, l.prefix):
+			return true, nil // nor has any that follows
 		case !strings.HasSuffix(key, "/"):
 			more, err = l.object(key)
 		case l.delimiter == "":
@@ -93,36 +96,23 @@ func (l *listing) rollUp(key string) (more bool, err error) {
 	return l.yield(drivers.Entry{Key: key, IsPrefix: true}, nil), nil
 }
 
-// read returns those keys in folder, subfolders with a slash at the end, that may lead to an
-// entry. They are in order: a folder sorts as its name with the slash.
-func (l *listing) read(folder string) (keys []string, err error) {
-	err = l.d.each(l.ctx, folder, func(key string) bool {
-		if l.wanted(key) {
-			keys = append(keys, key)
+// first is where the names in folder begin that may lead to an entry: it is one, or has one below it.
+func (l *listing) first(folder string, all *names) int {
+	return sort.Search(len(all.ends), func(i int) bool {
+		key := folder + all.at(i)
+		if key < l.prefix {
+			return false
 		}
-		return true
+		return key > l.after || l.delimiter == "" && strings.HasSuffix(key, "/") && strings.HasPrefix(l.after, key)
 	})
-	slices.Sort(keys)
-	return keys, err
-}
-
-// wanted says whether key, or something below it if it is a folder, may be an entry.
-func (l *listing) wanted(key string) bool {
-	if !strings.HasPrefix(key, l.prefix) {
-		return false
-	}
-	if key > l.after {
-		return true
-	}
-	return l.delimiter == "" && strings.HasSuffix(key, "/") && strings.HasPrefix(l.after, key)
 }
 
 // inhabited says whether there is an object below folder.
 func (d *Driver) inhabited(ctx context.Context, folder string) (found bool, err error) {
 	var folders []string
-	err = d.each(ctx, folder, func(key string) bool {
-		if strings.HasSuffix(key, "/") {
-			folders = append(folders, key)
+	err = d.each(ctx, folder, nil, func(name string) bool {
+		if strings.HasSuffix(name, "/") {
+			folders = append(folders, folder+name)
 			return true
 		}
 		found = true
@@ -137,9 +127,10 @@ func (d *Driver) inhabited(ctx context.Context, folder string) (found bool, err 
 	return found, err
 }
 
-// each calls f with the key of each file, and with a slash at the end of each folder, that is in
-// folder, in no order, until f returns false. A folder that is not there is empty.
-func (d *Driver) each(ctx context.Context, folder string, f func(key string) bool) (err error) {
+// each calls f with the name of each file, and with a slash at the end of each folder, that is in
+// folder, in no order, until f returns false; before that, if it is not nil, it calls first with the folder. A folder that is not
+// there is empty.
+func (d *Driver) each(ctx context.Context, folder string, first func(*os.File) error, f func(name string) bool) (err error) {
 	dir, err := d.openFile(d.path(folder))
 	if is(err, syscall.ENOENT, syscall.ENOTDIR) {
 		return nil
@@ -148,6 +139,11 @@ func (d *Driver) each(ctx context.Context, folder string, f func(key string) boo
 		return err
 	}
 	defer func() { err = cmp.Or(err, dir.Close()) }()
+	if first != nil {
+		if err := first(dir); err != nil {
+			return err
+		}
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -163,7 +159,7 @@ func (d *Driver) each(ctx context.Context, folder string, f func(key string) boo
 			} else if !e.Type().IsRegular() {
 				continue
 			}
-			if !f(folder + name) {
+			if !f(name) {
 				return nil
 			}
 		}
