@@ -254,6 +254,20 @@ func (c *collector) failed(err error) {
 	}
 }
 
+// failures counts what has failed.
+func (c *collector) failures() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.report.Failed
+}
+
+// remark adds to the report what is no failure.
+func (c *collector) remark(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+}
+
 // broken is an error once so much has failed that it makes no sense to go on.
 func (c *collector) broken() error {
 	c.mu.Lock()

@@ -271,7 +271,8 @@ func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[
 	}
 	if !c.inForce(until) {
 		done(ctx)
-		return nil // it took too long; the next round has more time
+		c.remark("%d blobs are left for the next collection: to list all links again took %v, longer than before", len(going), c.relist)
+		return nil
 	}
 	dctx, cancel := c.within(ctx, until)
 	defer cancel()

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -22,6 +22,7 @@ type plan struct {
 	manifests map[digest.Digest]string
 	entries   map[string]string // keys below _referrers/ and _parents/ of what is not there
 	links     map[string]drivers.Entry
+	more      bool // this is not all
 }
 
 func (p *plan) empty() bool {
@@ -43,7 +44,94 @@ func (p *plan) and(s *seenRepo, first *plan, before *seenRepo, renewed map[diges
 		return m != nil && m.id != renewed[s.tags[tag].digest]
 	})
 	p.links = first.links
+	p.settle(s)
 	return p
+}
+
+// settle takes out of the plan what something leads to that is not in it.
+func (p *plan) settle(s *seenRepo) {
+	for tag, t := range s.tags {
+		if _, goes := p.tags[tag]; !goes {
+			delete(p.manifests, t.digest)
+		}
+	}
+	for again := true; again; {
+		again = false
+		for d, m := range s.manifests {
+			if _, goes := p.manifests[d]; !goes {
+				for _, child := range m.children {
+					if _, goes := p.manifests[child]; goes {
+						delete(p.manifests, child)
+						again = true
+					}
+				}
+			} else if _, goes := p.manifests[m.subject]; s.manifests[m.subject] != nil && !goes {
+				delete(p.manifests, d)
+				again = true
+			}
+		}
+	}
+}
+
+// How much goes under one announcement, so that it does not last.
+const (
+	manifestsAtOnce = 2000 // and as many tags
+	linksAtOnce     = 20_000
+)
+
+// cut leaves in the plan what can go under one announcement.
+func (p *plan) cut(s *seenRepo) {
+	if len(p.tags) <= manifestsAtOnce && len(p.manifests) <= manifestsAtOnce {
+		return
+	}
+	p.more = true
+	if len(p.tags) > manifestsAtOnce {
+		for _, tag := range slices.Sorted(maps.Keys(p.tags))[manifestsAtOnce:] {
+			delete(p.tags, tag)
+		}
+		p.settle(s)
+	}
+	left := manifestsAtOnce
+	for _, some := range p.rounds(s) {
+		for _, d := range some {
+			if left--; left < 0 {
+				delete(p.manifests, d)
+			}
+		}
+	}
+	p.settle(s)
+}
+
+// rounds is the order in which manifests go: an index before its children and a subject before what refers to it, so that nothing is ever
+// there without what it needs.
+func (p *plan) rounds(s *seenRepo) (all [][]digest.Digest) {
+	left := maps.Clone(p.manifests)
+	for len(left) > 0 {
+		waits := map[digest.Digest]bool{}
+		for d := range left {
+			for _, child := range s.manifests[d].children {
+				waits[child] = true
+			}
+			if _, there := left[s.manifests[d].subject]; there {
+				waits[d] = true
+			}
+		}
+		var round []digest.Digest
+		for d := range left {
+			if !waits[d] {
+				round = append(round, d)
+			}
+		}
+		if len(round) == 0 {
+			return all // they name each other, which digests can't
+		}
+		for _, d := range round {
+			delete(left, d)
+		}
+		slices.Sort(round)
+		all = append(all, round)
+	}
+	return all
 }
 
 // decide says which tags and manifests go.
@@ -160,6 +248,10 @@ func (c *collector) findLinks(ctx context.Context, s *seenRepo, p *plan) error {
 			continue
 		}
 		p.links[entry.Key] = entry
+		if before == nil && len(p.links) == linksAtOnce && !c.o.DryRun {
+			p.more = true
+			break
+		}
 	}
 	return c.findEntries(ctx, s, p)
 }
@@ -201,34 +293,50 @@ func (c *collector) renew(ctx context.Context, s *seenRepo, p *plan) (map[digest
 	for tag := range p.tags {
 		all[s.tags[tag].digest] = ""
 	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelCollect)
 	for d := range all {
 		m := s.manifests[d]
 		if m == nil {
 			continue
 		}
-		key := manifestKey(s.name, d)
-		o, err := readObject(ctx, c.driver, key)
-		if errors.Is(err, drivers.ErrNotFound) || err == nil && o.info.ETag != m.etag {
-			continue
-		} else if err != nil {
-			return nil, err
-		}
-		full, err := decodeManifest(d, o.body)
-		if err != nil {
-			return nil, err
-		}
-		full.id = nonce()
-		body, err := full.encode()
-		if err != nil {
-			return nil, err
-		}
-		if err := c.putIfMatch(ctx, key, body, m.etag); err == nil {
-			renewed[d] = full.id
-		} else if !errors.Is(err, drivers.ErrPrecondition) {
-			return nil, err
-		}
+		g.Go(func() error {
+			id, err := c.renewOne(gctx, manifestKey(s.name, d), d, m.etag)
+			if id != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				renewed[d] = id
+			}
+			return err
+		})
 	}
-	return renewed, nil
+	return renewed, g.Wait()
+}
+
+// renewOne returns the new identity, "" if the manifest is not any more what it was.
+func (c *collector) renewOne(ctx context.Context, key string, d digest.Digest, etag string) (string, error) {
+	o, err := readObject(ctx, c.driver, key)
+	if errors.Is(err, drivers.ErrNotFound) || err == nil && o.info.ETag != etag {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	m, err := decodeManifest(d, o.body)
+	if err != nil {
+		return "", err
+	}
+	m.id = nonce()
+	body, err := m.encode()
+	if err != nil {
+		return "", err
+	}
+	if err := c.putIfMatch(ctx, key, body, etag); errors.Is(err, drivers.ErrPrecondition) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	return m.id, nil
 }
 
 // carryOut deletes what the plan says while the announcement is in force.
@@ -252,11 +360,9 @@ func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, 
 	}
 	failed := remove(RemovedTag, keys, func(key string) string { return p.tags[strings.TrimPrefix(key, tagsPrefix(s.name))] })
 	if len(failed) > 0 {
-		return nil // their manifests stay with them
+		return nil // their manifests stay with them, and what these name
 	}
-	if err := c.removeManifests(s, p, remove); err != nil {
-		return err
-	}
+	c.removeManifests(s, p, remove)
 	remove(RemovedEntry, slices.Collect(maps.Keys(p.entries)), func(key string) string { return p.entries[key] })
 	remove(RemovedLink, slices.Collect(maps.Keys(p.links)), func(string) string { return "no manifest here names it" })
 	return nil
@@ -290,50 +396,33 @@ func (c *collector) keepTags(ctx context.Context, s *seenRepo, p *plan) (keys []
 	return keys, g.Wait()
 }
 
-// removeManifests removes an index before its children and a subject before what refers to it, so that nothing is ever there without what it needs.
-func (c *collector) removeManifests(s *seenRepo, p *plan, remove func(RemovalKind, []string, func(string) string) map[string]error) error {
-	left := maps.Clone(p.manifests)
-	for len(left) > 0 {
-		waits := map[digest.Digest]bool{}
-		for d := range left {
-			for _, child := range s.manifests[d].children {
-				waits[child] = true
-			}
-			if _, there := left[s.manifests[d].subject]; there {
-				waits[d] = true
-			}
-		}
+// removeManifests removes manifests with their entries, round by round.
+func (c *collector) removeManifests(s *seenRepo, p *plan, remove func(RemovalKind, []string, func(string) string) map[string]error) {
+	of := func(what string) func(string) string { return func(string) string { return what } }
+	for _, round := range p.rounds(s) {
 		var entries, manifests, parents []string
 		reasons := map[string]string{}
-		for d, reason := range left {
-			if waits[d] {
-				continue
-			}
+		for _, d := range round {
 			m := s.manifests[d]
 			if m.subject != "" {
 				entries = append(entries, referrerKey(s.name, m.subject, d))
 			}
 			manifests = append(manifests, manifestKey(s.name, d))
-			reasons[manifestKey(s.name, d)] = reason
+			reasons[manifestKey(s.name, d)] = p.manifests[d]
 			for _, child := range m.children {
 				parents = append(parents, parentKey(s.name, child, d))
 			}
-			delete(left, d)
 		}
-		if len(manifests) == 0 {
-			return fmt.Errorf("repository %s: manifests name each other", s.name)
-		}
-		of := func(what string) func(string) string { return func(string) string { return what } }
 		if failed := remove(RemovedEntry, entries, of("its manifest goes")); len(failed) > 0 {
-			return nil
+			p.links = nil // the manifests name them still
+			return
 		}
 		if failed := remove(RemovedManifest, manifests, func(key string) string { return reasons[key] }); len(failed) > 0 {
-			p.links = nil // they may be named still
-			return nil
+			p.links = nil
+			return
 		}
 		remove(RemovedEntry, parents, of("its index went"))
 	}
-	return nil
 }
 
 // tellPlan reports a plan in a dry run.

@@ -211,57 +211,66 @@ func (c *collector) survey(ctx context.Context, known *settledRepos) (repos []su
 // announces, decides again with what is there then, and removes what is in both decisions. due is when something may have to go of what is there
 // now; longAgo if that is not known, zero if never.
 func (c *collector) collectRepository(ctx context.Context, found surveyed) (due time.Time, err error) {
-	repo := found.name
-	first, err := c.look(ctx, repo, nil)
-	if err != nil {
-		return longAgo, err
+	var before *seenRepo
+	for {
+		seen, err := c.look(ctx, found.name, before)
+		if err != nil {
+			return longAgo, err
+		}
+		plan := seen.decide()
+		if !c.o.DryRun {
+			plan.cut(seen)
+		}
+		if err := c.findLinks(ctx, seen, plan); err != nil {
+			return longAgo, err
+		}
+		switch {
+		case c.o.DryRun:
+			c.tellPlan(seen, plan)
+			return longAgo, nil
+		case plan.empty() && found.announced:
+			return seen.due, c.removeVoid(ctx, repoCondemnedKey(found.name))
+		case plan.empty():
+			return seen.due, nil
+		}
+		failed := c.failures()
+		done, err := c.takeAway(ctx, seen, plan)
+		if err != nil || !done || !plan.more || c.failures() > failed {
+			return longAgo, err
+		}
+		before = seen
 	}
-	plan := first.decide()
-	if err := c.findLinks(ctx, first, plan); err != nil {
-		return longAgo, err
-	}
-	if c.o.DryRun {
-		c.tellPlan(first, plan)
-		return longAgo, nil
-	}
-	if !plan.empty() {
-		return longAgo, c.takeAway(ctx, first, plan)
-	}
-	if found.announced {
-		return first.due, c.removeVoid(ctx, repoCondemnedKey(repo))
-	}
-	return first.due, nil
 }
 
-// takeAway announces and does what is left of the plan after a second look.
-func (c *collector) takeAway(ctx context.Context, first *seenRepo, plan *plan) error {
-	repo := first.name
-	lasts := max(announceTime, 2*first.took+announceTime/2+c.o.Lag)
-	if lasts > longestAnnouncement+c.o.Lag {
-		lasts = longestAnnouncement + c.o.Lag
-	}
-	until := c.now().Add(lasts)
-	held, err := c.announce(ctx, repoCondemnedKey(repo), c.o.By, until)
+// takeAway announces and does what is left of the plan after a second look. done is false if it could not.
+func (c *collector) takeAway(ctx context.Context, first *seenRepo, plan *plan) (done bool, err error) {
+	key := repoCondemnedKey(first.name)
+	until := c.now().Add(min(max(announceTime, 2*first.took+announceTime/2), longestAnnouncement) + c.o.Lag)
+	held, err := c.announce(ctx, key, c.o.By, until)
 	if err != nil || !held {
-		return err
+		return false, err
 	}
-	defer c.withdraw(ctx, until, []string{repoCondemnedKey(repo)})
+	defer c.withdraw(ctx, until, []string{key})
 	if err := c.wait(ctx, c.o.Lag); err != nil {
-		return err
+		return false, err
 	}
 	renewed, err := c.renew(ctx, first, plan)
 	if err != nil {
-		return err
+		return false, err
 	}
-	second, err := c.look(ctx, repo, first)
+	second, err := c.look(ctx, first.name, first)
 	if err != nil {
-		return err
+		return false, err
 	}
-	plan = second.decide().and(second, plan, first, renewed)
-	if err := c.findLinks(ctx, second, plan); err != nil {
-		return err
+	now := second.decide().and(second, plan, first, renewed)
+	if err := c.findLinks(ctx, second, now); err != nil {
+		return false, err
 	}
-	return c.carryOut(ctx, until, second, plan)
+	if !c.inForce(until) {
+		c.remark("repository %s: to look at it takes %v, too long for an announcement; it is left as it is", first.name, second.took)
+		return false, nil
+	}
+	return true, c.carryOut(ctx, until, second, now)
 }
 
 // collectCatalog removes the lines of repositories that have nothing any more.
