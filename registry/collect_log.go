@@ -134,13 +134,15 @@ func (c *collector) healCatalog(ctx context.Context, repo string) error {
 	return nil
 }
 
-// empty reports whether a repository has nothing but announcements.
+// empty reports whether a repository has nothing but announcements, and what is kept of the past.
 func (c *collector) empty(ctx context.Context, repo string) (bool, error) {
-	for entry, err := range c.driver.List(ctx, repoPrefix(repo), "", "") {
+	for entry, err := range c.driver.List(ctx, repoPrefix(repo), "", "/") {
 		if err != nil {
 			return false, err
 		}
-		if entry.Key != repoCondemnedKey(repo) {
+		switch strings.TrimPrefix(entry.Key, repoPrefix(repo)) {
+		case "condemned", "deleted/", "history/":
+		default:
 			return false, nil
 		}
 	}

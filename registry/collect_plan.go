@@ -447,4 +447,7 @@ func (c *collector) tellPlan(s *seenRepo, p *plan) {
 	for key := range p.links {
 		c.would[key] = true
 	}
+	for key := range p.entries { // links of a deleted repository are among them
+		c.would[key] = true
+	}
 }

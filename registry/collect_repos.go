@@ -169,7 +169,7 @@ func (c *collector) collectRepositories(ctx context.Context) error {
 
 // survey lists everything once and finds the repositories that have to be looked at.
 func (c *collector) survey(ctx context.Context, known *settledRepos) (repos []surveyed, err error) {
-	rules := fmt.Sprint(c.o.Grace, c.o.Untagged, c.o.Retention)
+	rules := fmt.Sprint(c.o.Grace, c.o.Untagged, c.o.Retention, c.historyKeep, c.immutable)
 	var now surveyed
 	h := fnv.New64a()
 	finish := func() {

@@ -263,7 +263,7 @@ func TestWhatWasDeletedIsHeld(t *testing.T) {
 func TestNoRuleRemovesWhatIsImmutable(t *testing.T) {
 	clk := &clock{}
 	d := clk.store(t)
-	r := openWith(t, d, Options{Now: clk.now, Immutable: func(_, tag string) bool { return strings.HasPrefix(tag, "v") }})
+	r := openWith(t, d, Options{Now: clk.now, Immutable: []ImmutableRule{{Tags: regexp.MustCompile("^v")}}})
 	config := putBlob(t, r, "a", randomBytes(1, 10))
 	for _, tag := range []string{"v1", "x1", "x2"} {
 		pushTag(t, r, "a", tag, imageOf(t, config))

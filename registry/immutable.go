@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -12,8 +13,28 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
+// ImmutableRule says which tags stay where they are once they are there.
+type ImmutableRule struct {
+	// Repositories matches the names of the repositories that the rule is for; nil: all. Printed with %v it has to tell one rule
+	// from another.
+	Repositories interface{ Match(name string) bool }
+
+	Tags *regexp.Regexp // the tags; nil: all
+}
+
 // fixed reports whether a rule keeps the tag where it is, once it is there.
-func (r *Registry) fixed(repo, tag string) bool { return r.immutable != nil && r.immutable(repo, tag) }
+func (r *Registry) fixed(repo, tag string) bool {
+	return slices.ContainsFunc(r.immutable, func(rule ImmutableRule) bool {
+		return (rule.Repositories == nil || rule.Repositories.Match(repo)) && (rule.Tags == nil || rule.Tags.MatchString(tag))
+	})
+}
+
+// warnOfRules says what rules are worth on a store without put-if-absent.
+func (r *Registry) warnOfRules() {
+	if len(r.immutable) > 0 {
+		r.log.Warn("immutable tags are looked at before they are written, and the store can't do both in one step: of two pushes at the same moment the later one counts", "setting", "tags.immutable")
+	}
+}
 
 // tagFixed is the answer to who wants to move or delete such a tag.
 func tagFixed(repo, tag string, at digest.Digest) *Error {

@@ -39,8 +39,9 @@ type Options struct {
 	// is kept.
 	HistoryKeep time.Duration
 
-	// Immutable says which tags may neither be pointed elsewhere nor deleted, once they are there. Nil means none.
-	Immutable func(repository, tag string) bool
+	// Immutable says which tags may neither be pointed elsewhere nor deleted, once they are there. On a store without
+	// put-if-absent two pushes at the same moment can both be answered 201; the later one counts.
+	Immutable []ImmutableRule
 
 	// Now is the clock. Default time.Now.
 	Now func() time.Time

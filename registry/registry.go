@@ -35,7 +35,7 @@ type Registry struct {
 	maxManifest int64
 	sparse      func(string) bool
 	historyKeep time.Duration
-	immutable   func(repo, tag string) bool // nil: none
+	immutable   []ImmutableRule
 
 	secret []byte // of the cluster: signs upload sessions
 	reads  *reads
@@ -177,6 +177,7 @@ func (r *Registry) readFormat(ctx context.Context) error {
 // once more: a store that ignores the condition writes the same bytes again.
 func (r *Registry) probeAbsent(ctx context.Context, body []byte) error {
 	if r.extras.Absent == nil {
+		r.warnOfRules()
 		r.log.Warn("the store has no put-if-absent: run one collector only, see docs/design.md")
 		return nil
 	}
@@ -186,6 +187,7 @@ func (r *Registry) probeAbsent(ctx context.Context, body []byte) error {
 		return nil
 	case err == nil:
 		r.extras.Absent = nil
+		r.warnOfRules()
 		r.log.Warn("the store ignores put-if-absent: run one collector only, see docs/design.md")
 		return nil
 	case errors.Is(err, drivers.ErrReadOnly), errors.Is(err, drivers.ErrDenied):
