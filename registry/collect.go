@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -281,29 +285,33 @@ func (c *collector) broken() error {
 // old reports whether something of that time has outlived the grace period.
 func (c *collector) old(t time.Time) bool { return t.Before(c.began.Add(-c.o.Grace)) }
 
-// deleteKeys deletes in batches. It returns why each key that was not surely deleted was not.
+// deleteKeys deletes in batches, some side by side. It returns why each key that was not surely deleted was not.
 func (c *collector) deleteKeys(ctx context.Context, keys []string) map[string]error {
-	const batch = 1000
+	const batch, sideBySide = 1000, 4
 	failed := map[string]error{}
-	for len(keys) > 0 {
-		n := min(batch, len(keys))
-		some := keys[:n]
-		keys = keys[n:]
-		err := c.driver.Delete(ctx, some...)
-		if err == nil {
-			continue
-		}
-		named := map[string]error{}
-		if ctx.Err() != nil || !nameFailures(err, named) {
-			for _, key := range some {
-				failed[key] = err
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(sideBySide)
+	for some := range slices.Chunk(keys, batch) {
+		g.Go(func() error {
+			err := c.driver.Delete(ctx, some...)
+			if err == nil {
+				return nil
 			}
-			continue
-		}
-		for key, err := range named {
-			failed[key] = err
-		}
+			mu.Lock()
+			defer mu.Unlock()
+			named := map[string]error{}
+			if ctx.Err() != nil || !nameFailures(err, named) {
+				for _, key := range some {
+					failed[key] = err
+				}
+				return nil
+			}
+			maps.Copy(failed, named)
+			return nil
+		})
 	}
+	_ = g.Wait() // what failed is in failed
 	return failed
 }
 

@@ -24,7 +24,7 @@ const (
 	// blobBatch is how many blobs are announced before the links are listed again.
 	blobBatch = 20_000
 	// announcing is how long announcing one batch may take; what does not fit goes into the next one.
-	announcing = 15 * time.Second
+	announcing = 10 * time.Second
 )
 
 // digestNumber is the beginning of a digest. Two blobs of the same number are kept as long as one of them is linked.
@@ -154,7 +154,7 @@ func (c *collector) removeBlobs(ctx context.Context, batch []*condemned) (rest [
 	if c.o.DryRun {
 		return nil, c.tellBlobs(ctx, batch)
 	}
-	lasts := max(announceTime, 2*announcing+2*c.relist+c.o.Lag)
+	lasts := max(announceTime, 3*announcing+2*c.relist+c.o.Lag)
 	if lasts > longestAnnouncement+c.o.Lag {
 		return nil, fmt.Errorf("to list all links takes %v, which is too long for announcements that clients have to wait out", c.relist)
 	}
@@ -164,7 +164,7 @@ func (c *collector) removeBlobs(ctx context.Context, batch []*condemned) (rest [
 		return nil, err
 	}
 	batch = batch[:len(batch)-len(rest)]
-	defer func() {
+	withdraw := sync.OnceFunc(func() {
 		var keys []string
 		for _, b := range batch {
 			if b.announced {
@@ -172,7 +172,8 @@ func (c *collector) removeBlobs(ctx context.Context, batch []*condemned) (rest [
 			}
 		}
 		c.withdraw(ctx, until, keys)
-	}()
+	})
+	defer withdraw()
 	if err := c.wait(ctx, c.o.Lag); err != nil {
 		return nil, err
 	}
@@ -198,7 +199,7 @@ func (c *collector) removeBlobs(ctx context.Context, batch []*condemned) (rest [
 	if err != nil || len(going) == 0 {
 		return rest, err
 	}
-	if err := c.deleteBlobs(ctx, until, going); err != nil {
+	if err := c.deleteBlobs(ctx, until, going, withdraw); err != nil {
 		return nil, err
 	}
 	c.tell()
@@ -253,8 +254,9 @@ func (c *collector) condemn(ctx context.Context, b *condemned, until time.Time) 
 	return nil
 }
 
-// deleteBlobs deletes records, then the data that they named.
-func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[digest.Digest]*condemned) error {
+// deleteBlobs deletes records; then it withdraws the announcements, and deletes the data that the records named, which no record can
+// name any more.
+func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[digest.Digest]*condemned, withdraw func()) error {
 	log := deletions{Until: until.UTC()}
 	var records []string
 	byRecord := map[string]*condemned{}
@@ -277,20 +279,29 @@ func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[
 	dctx, cancel := c.within(ctx, until)
 	defer cancel()
 	failed := c.deleteKeys(dctx, records)
+	withdraw()
+	late := dctx.Err() != nil && ctx.Err() == nil
 	var data []string
 	for _, key := range records {
 		if failed[key] == nil {
 			data = append(data, byRecord[key].data)
 		}
 	}
-	// What follows needs no announcement: no record can name this data any more.
 	failedData := c.deleteKeys(ctx, data)
 	if err := c.verify(ctx, data, failedData); err != nil {
 		return err
 	}
+	left := 0
 	for _, key := range records {
 		b := byRecord[key]
+		if late && failed[key] != nil {
+			left++ // whether it was deleted the next collection sees
+			continue
+		}
 		c.removed(Removal{Kind: RemovedBlob, Key: key, Reason: reasonUnlinked, Bytes: b.size, Err: errors.Join(failed[key], failedData[b.data])})
+	}
+	if left > 0 {
+		c.remark("%d blobs are left for the next collection: the store is so slow that the time to delete them ran out", left)
 	}
 	if len(failed)+len(failedData) == 0 {
 		done(ctx)

@@ -172,14 +172,23 @@ func (c *collector) removeVoid(ctx context.Context, key string) error {
 	return nil
 }
 
-// withdraw removes announcements, as long as they are in force: a later one is somebody else's.
+// withdraw removes announcements, as long as they are in force: a later one is somebody else's. One that stays so is void soon, and removed by the
+// next collection.
 func (c *collector) withdraw(ctx context.Context, until time.Time, keys []string) {
 	if len(keys) == 0 || !c.inForce(until) {
 		return
 	}
 	ctx, cancel := c.within(context.WithoutCancel(ctx), until)
 	defer cancel()
-	for _, err := range c.deleteKeys(ctx, keys) {
+	failed := c.deleteKeys(ctx, keys)
+	if len(failed) == 0 {
+		return
+	}
+	if ctx.Err() != nil {
+		c.remark("%d announcements stay until the next collection: the store is so slow that the time to remove them ran out", len(failed))
+		return
+	}
+	for _, err := range failed {
 		c.fail(err)
 	}
 }

@@ -349,7 +349,13 @@ func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, 
 		}
 		slices.Sort(keys)
 		failed := c.deleteKeys(ctx, keys)
+		if len(failed) > 0 && !c.inForce(until) {
+			c.remark("repository %s: the store is so slow that the time to delete ran out; the rest is left for the next collection", s.name)
+		}
 		for _, key := range keys {
+			if failed[key] != nil && !c.inForce(until) {
+				continue
+			}
 			c.removed(Removal{Kind: kind, Key: key, Reason: reason(key), Err: failed[key]})
 		}
 		return failed
