@@ -88,3 +88,20 @@ func TestRoundsRemoveSubjectsBeforeReferrers(t *testing.T) {
 		t.Errorf("order %v, want %v", got, want)
 	}
 }
+
+func TestBounds(t *testing.T) {
+	var b bounds
+	for repo := range 100 {
+		for range 20_000 {
+			b.add(fmt.Sprintf("r%03d", repo))
+		}
+	}
+	if n := len(b.keys); n < 20 || n > 64 || !slices.IsSorted(b.keys) || len(slices.Compact(slices.Clone(b.keys))) != n {
+		t.Errorf("%d bounds: %v", n, b.keys)
+	}
+	for _, key := range b.keys {
+		if repo, section, _, ok := splitRepoKey(key); !ok || section != "~" || key != repoPrefix(repo)+"~" {
+			t.Errorf("bound %q", key)
+		}
+	}
+}

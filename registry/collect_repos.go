@@ -32,20 +32,24 @@ func splitRepoKey(key string) (repo, section, rest string, ok bool) {
 	return s[:i], section, rest, true
 }
 
-// bounds cuts the listing of repos/ into pieces of about the same size, to list them side by side.
+// bounds cuts the listing of repos/ into pieces of about the same size, to list them side by side. A repository is never cut: a link that is put
+// aside while one of its sections has been listed and the other not would be seen in neither.
 type bounds struct {
 	stride, count int
 	keys          []string
 }
 
-// add is told of each key, in order.
-func (b *bounds) add(key string) {
+// add is told of each key of a repository, in order.
+func (b *bounds) add(repo string) {
 	const most = 64
 	b.stride = max(b.stride, 5000)
-	if b.count++; b.count%b.stride != 0 {
+	b.count++
+	end := repoPrefix(repo) + "~"
+	if b.count < b.stride || len(b.keys) > 0 && b.keys[len(b.keys)-1] == end {
 		return
 	}
-	if b.keys = append(b.keys, key); len(b.keys) < most {
+	b.count = 0
+	if b.keys = append(b.keys, end); len(b.keys) < most {
 		return
 	}
 	for i := range most / 2 {
@@ -185,11 +189,11 @@ func (c *collector) survey(ctx context.Context, known *settledRepos) (repos []su
 		if err := c.saw(ctx, 1); err != nil {
 			return nil, err
 		}
-		c.bounds.add(entry.Key)
 		repo, section, _, ok := splitRepoKey(entry.Key)
 		if !ok {
 			continue
 		}
+		c.bounds.add(repo)
 		if repo != now.name {
 			finish()
 			now = surveyed{name: repo}
