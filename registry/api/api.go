@@ -73,6 +73,13 @@ func New(r *registry.Registry, o Options) http.Handler {
 		"GET": s.uploadStatus, "HEAD": s.uploadStatus, "PATCH": s.patchUpload, "PUT": s.putUpload, "DELETE": s.cancelUpload,
 	})
 	route(name+"/blobs/{digest:[^/]+}", methods{"GET": s.getBlob, "HEAD": s.getBlob, "DELETE": s.deleteBlob})
+	// Ours, by the rule for names of extensions: https://github.com/opencontainers/distribution-spec/blob/main/extensions/README.md
+	const ours = name + "/_longshore"
+	route(ours+"/tags/history", methods{"GET": s.tagHistory, "HEAD": s.tagHistory})
+	route(ours+"/tags/deleted", methods{"GET": s.deletedTags, "HEAD": s.deletedTags})
+	route(ours+"/tags/restore", methods{"POST": s.restoreTag})
+	route(ours+"/repository/contents", methods{"DELETE": s.deleteRepository})
+	route(ours+"/repository/restore", methods{"POST": s.restoreRepository})
 	// To any other method this path is one of those that do not exist, which end in a slash as well.
 	m.Handle(name+"/", s.handle(methods{"DELETE": s.deleteRepository}.serve)).MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
 		return r.Method == http.MethodDelete

@@ -6,8 +6,6 @@ import (
 	"strconv"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/longshore-registry/longshore/registry"
 )
 
 // pageSize reads n. What is larger than the registry serves is cut quietly: the Link leads on.
@@ -141,11 +139,8 @@ func (s *server) deleteRepository(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if err := s.mayDelete(); err != nil {
+	if err := s.mayDeleteRepositories(); err != nil {
 		return err
-	}
-	if !s.options.DeleteRepositories {
-		return &registry.Error{Code: registry.Unsupported, Message: "deletion of whole repositories is switched off (delete.repositories)"}
 	}
 	if err := s.registry.DeleteRepository(r.Context(), repo); err != nil {
 		return err

@@ -69,7 +69,7 @@ var table = sync.OnceValue(func() []row {
 	return slices.Concat(
 		sessionRows(), chunkRows(), finishRows(), valueRows(), replicaRows(), flowRows(), bodyRows(),
 		mountRows(), blobRows(), manifestRows(), conditionRows(), tagRows(), contentRows(), invalidRows(),
-		deleteRows(), repositoryRows(), listRows(), searchRows(), referrerRows(), nameRows(), pathRows(), httpRows(), attackRows(),
+		deleteRows(), repositoryRows(), pastRows(), immutableRows(), listRows(), searchRows(), referrerRows(), nameRows(), pathRows(), httpRows(), attackRows(),
 	)
 })
 
