@@ -64,27 +64,25 @@ func Processor(pids ...int) (total time.Duration, err error) {
 	return total, nil
 }
 
-// Resident is the memory that processes and their children have in use, in bytes. What they share counts for each.
-func Resident(pids ...int) (total int64, err error) {
+// Resident is the memory that processes and their children have in use, in bytes. What they share counts for each. files is
+// the part of it that is pages of files, of which most are the programs themselves; the system drops them when it needs room.
+func Resident(pids ...int) (all, files int64, err error) {
 	for _, pid := range family(pids) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 		if err != nil {
 			if slices.Contains(pids, pid) {
-				return 0, err
+				return 0, 0, err
 			}
 			continue
 		}
-		fields := strings.Fields(string(text))
-		if len(fields) < 2 {
-			return 0, fmt.Errorf("/proc/%d/statm: %d fields", pid, len(fields))
+		var size, resident, shared int64 // pages; see proc(5)
+		if _, err := fmt.Sscan(string(text), &size, &resident, &shared); err != nil {
+			return 0, 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
 		}
-		pages, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
-		}
-		total += pages * int64(os.Getpagesize())
+		all += resident * int64(os.Getpagesize())
+		files += shared * int64(os.Getpagesize())
 	}
-	return total, nil
+	return all, files, nil
 }
 
 // Watched is what processes take while something is measured.
@@ -107,7 +105,7 @@ func WatchProcesses(pids ...int) (*Watched, error) {
 		t := time.NewTicker(50 * time.Millisecond)
 		defer t.Stop()
 		for {
-			if now, err := Resident(pids...); err == nil {
+			if now, _, err := Resident(pids...); err == nil {
 				most = max(most, now)
 			}
 			select {

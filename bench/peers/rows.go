@@ -29,7 +29,7 @@ func rows() []row {
 		{"manifests-far", "manifests by tag, 20 ms to the store, 4 clients", manifestsFar},
 		{"crowd", "1,000 clients pull one new tag at once, MinIO", crowd},
 		{"pages", "pages of tags and repositories", pages},
-		{"memory", "memory", memory},
+		{"memory", "memory", memoryUse},
 		{"start", "start on a folder of a million objects", start},
 	}
 }
