@@ -142,6 +142,7 @@ func (a *actor) push(at int, repo, tag string, i *image) error {
 	if tag != "" {
 		p.Tags = []string{tag}
 	}
+	a.tag = tag
 	err := a.request(at, func(ctx context.Context, r *replica) error {
 		_, err := r.PushManifest(ctx, p)
 		return err

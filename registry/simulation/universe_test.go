@@ -49,7 +49,7 @@ func newUniverse() *universe {
 	one := newImage("one", nil, of(0, 1)...)
 	two := newImage("two", nil, of(0, 2)...)
 	three := newImage("three", nil, of(1, 3)...)
-	u.images = []*image{one, two, three, newIndex("index", one, two), newImage("referrer", one, of(3)...)}
+	u.images = []*image{one, two, three, newIndex("index", one, two), newImage("referrer", one, of(3)...), newImage("small", nil, of(0)...)}
 	return u
 }
 

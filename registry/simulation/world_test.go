@@ -136,7 +136,8 @@ type actor struct {
 	name  string
 	calls map[string]int // how often it made each call
 
-	direct bool // its calls are not scheduled: it prepares the store or looks at the end
+	tag    string // of the push under way
+	direct bool   // its calls are not scheduled: it prepares the store or looks at the end
 }
 
 type actorKey struct{}
@@ -154,12 +155,23 @@ type call struct {
 	actor   *actor
 	replica *replica // nil for a pause between two requests
 	op, key string
-	n       int // how many of the same the actor made before
+	place   string // the key without what is random in it
+	n       int    // how many of the same the actor made before
 	grant   chan memory.Outcome
 }
 
 // name identifies the call in all runs that make it.
-func (c *call) name() string { return fmt.Sprintf("%s %s %s #%d", c.actor.name, c.op, c.key, c.n) }
+func (c *call) name() string { return fmt.Sprintf("%s %s %s #%d", c.actor.name, c.op, c.place, c.n) }
+
+// placeOf is a key without its random part, which depends on what others do.
+func placeOf(key string) string {
+	for _, prefix := range []string{"data/", "uploads/", "gc/log/", "gc/named/"} {
+		if strings.HasPrefix(key, prefix) {
+			return prefix
+		}
+	}
+	return key
+}
 
 // ask is the store's hook: it holds each call until the scheduler lets it go on. Calls outside of any actor's request go on at once.
 func (r *replica) ask(ctx context.Context, op, key string) memory.Outcome {
@@ -174,10 +186,10 @@ func (r *replica) ask(ctx context.Context, op, key string) memory.Outcome {
 }
 
 func (a *actor) park(ctx context.Context, r *replica, op, key string) memory.Outcome {
-	c := &call{actor: a, replica: r, op: op, key: key, grant: make(chan memory.Outcome, 1)}
+	c := &call{actor: a, replica: r, op: op, key: key, place: placeOf(key), grant: make(chan memory.Outcome, 1)}
 	w := a.w
 	w.mu.Lock()
-	id := op + " " + key
+	id := op + " " + c.place
 	c.n = a.calls[id]
 	a.calls[id]++
 	w.pending = append(w.pending, c)
@@ -266,7 +278,11 @@ func (w *world) let(c *call, out memory.Outcome, how string) {
 	w.mu.Lock()
 	w.pending = slices.DeleteFunc(w.pending, func(p *call) bool { return p == c })
 	w.steps++
-	w.trace = append(w.trace, c.name()+how)
+	name := c.name()
+	if c.key != c.place {
+		name += " " + c.key
+	}
+	w.trace = append(w.trace, name+how)
 	w.mu.Unlock()
 	c.grant <- out
 }

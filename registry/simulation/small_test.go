@@ -1,0 +1,203 @@
+package simulation
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/longshore-registry/longshore/registry"
+)
+
+var (
+	allSmall  = flag.Bool("all", false, "try all small cases, with each fault at each call; otherwise those that are quick")
+	mostSmall = flag.Int("most", 2_000_000, "how many schedules of a small case are tried at most; more are a failure")
+)
+
+// options of the collections in small cases.
+func (c *smallCase) collectOptions() registry.CollectOptions { return registry.CollectOptions{} }
+
+func collector(at int) func(*actor) {
+	return func(a *actor) { _ = a.collect(at, registry.CollectOptions{}) }
+}
+
+var theUniverse = newUniverse()
+
+var (
+	blob0, blob1 = theUniverse.blobs[0], theUniverse.blobs[1]
+	imageOne     = theUniverse.images[0] // of blob0 and blob1
+	imageSmall   = theUniverse.images[5] // of blob0
+)
+
+// unlinked leaves a blob that no repository has.
+func unlinked(a *actor) {
+	_ = a.upload(0, "a", blob0)
+	_ = a.deleteBlob(0, "a", blob0)
+}
+
+// unnamed leaves blobs in repository a that no manifest names.
+func unnamed(a *actor) {
+	_ = a.upload(0, "a", blob0)
+}
+
+var smallCases = []smallCase{
+	{
+		name:    "a collector, and an upload of a blob that nobody has any more",
+		prepare: unlinked,
+		names:   []string{"collector", "uploader"},
+		actors:  []func(*actor){collector(0), func(a *actor) { _ = a.upload(1, "a", blob0) }},
+	},
+	{
+		name:    "a collector, and an upload of a blob that is linked and not named",
+		prepare: unnamed,
+		names:   []string{"collector", "uploader"},
+		actors:  []func(*actor){collector(0), func(a *actor) { _ = a.upload(1, "a", blob0) }},
+	},
+	{
+		name:    "a collector, and a mount from where it is not named",
+		prepare: unnamed, tame: true,
+		names:  []string{"collector", "mounter"},
+		actors: []func(*actor){collector(0), func(a *actor) { _, _ = a.mount(1, "b", "a", blob0) }},
+	},
+	{
+		name:    "a collector, and a manifest that names old blobs",
+		prepare: func(a *actor) { unnamed(a); _ = a.upload(0, "a", blob1) },
+		names:   []string{"collector", "pusher"},
+		actors:  []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageOne) }},
+	},
+	{
+		name:    "a collector whose announcements may become void, and an upload of a blob that nobody has any more",
+		prepare: unlinked, leap: true, wild: true,
+		names:  []string{"collector", "uploader"},
+		actors: []func(*actor){collector(0), func(a *actor) { _ = a.upload(1, "a", blob0) }},
+	},
+	{
+		name:    "a collector whose announcements may become void, and a manifest that names an old blob",
+		prepare: unnamed, leap: true, wild: true,
+		names:  []string{"collector", "pusher"},
+		actors: []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageSmall) }},
+	},
+	{
+		name:    "two collectors, the first of which may be slow, and a mount from where it is not named",
+		prepare: unnamed, leap: true, wild: true,
+		names:  []string{"collector 1", "collector 2", "mounter"},
+		actors: []func(*actor){collector(0), collector(1), func(a *actor) { _, _ = a.mount(2, "b", "a", blob0) }},
+	},
+	{
+		name:    "a collector, and a push of an image with a new blob and an old one",
+		prepare: unnamed,
+		names:   []string{"collector", "pusher"},
+		actors: []func(*actor){collector(0), func(a *actor) {
+			if a.upload(1, "a", blob1) == nil {
+				if has, _ := a.has(1, "a", blob0); has {
+					_ = a.push(1, "a", "t", imageOne)
+				}
+			}
+		}},
+	},
+	{
+		name:    "a DELETE of a manifest, and a push of the same",
+		prepare: func(a *actor) { _ = a.upload(0, "a", blob0); _ = a.push(0, "a", "t", imageSmall) },
+		names:   []string{"deleter", "pusher"},
+		actors: []func(*actor){
+			func(a *actor) { _ = a.deleteManifest(0, "a", imageSmall) },
+			func(a *actor) { _ = a.push(1, "a", "t", imageSmall) },
+		},
+	},
+	{
+		name:    "a DELETE of a manifest, and a push of the same with another tag",
+		prepare: func(a *actor) { _ = a.upload(0, "a", blob0); _ = a.push(0, "a", "t", imageSmall) },
+		names:   []string{"deleter", "pusher"},
+		actors: []func(*actor){
+			func(a *actor) { _ = a.deleteManifest(0, "a", imageSmall) },
+			func(a *actor) { _ = a.push(1, "a", "u", imageSmall) },
+		},
+	},
+	{
+		name:    "a collector, a DELETE of a manifest and then a push of the same",
+		prepare: func(a *actor) { _ = a.upload(0, "a", blob0); _ = a.push(0, "a", "t", imageSmall) },
+		names:   []string{"collector", "client"},
+		actors: []func(*actor){collector(0), func(a *actor) {
+			_ = a.deleteManifest(1, "a", imageSmall)
+			_ = a.push(1, "a", "t", imageSmall)
+		}},
+	},
+}
+
+func TestAllSchedulesOfSmallCases(t *testing.T) {
+	for _, c := range smallCases {
+		if !c.wild || *allSmall {
+			t.Run(c.name, func(t *testing.T) { c.try(t) })
+		}
+		if c.tame || *allSmall {
+			c.faults = true
+			t.Run(c.name+", with a fault", func(t *testing.T) { c.try(t) })
+		}
+	}
+}
+
+func (c smallCase) try(t *testing.T) {
+	var e explorer
+	began := time.Now()
+	o := e.explore(t, c, *mostSmall)
+	t.Logf("%d schedules, %d with a fault, %d crashes, %d cut, %d calls, %v", e.runs, e.faulty, e.crashes, e.cut, e.calls, time.Since(began).Round(time.Second))
+	if o != nil {
+		t.Error(o)
+	}
+}
+
+// Schedules taken by chance have to be among those that were tried, but for the order of independent calls.
+func TestTheExplorerLeavesOutNothingElse(t *testing.T) {
+	for _, c := range smallCases {
+		if c.wild {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			e := explorer{seen: map[string]bool{}}
+			if o := e.explore(t, c, *mostSmall); o != nil {
+				t.Fatal(o)
+			}
+			met := map[string]bool{}
+			for seed := range uint64(500) {
+				r := rand.New(rand.NewPCG(seed, 1))
+				var taken []choice
+				o := inBubble(t, 1, func() *world {
+					w := c.begin()
+					taken = w.wander(r, c)
+					return w
+				})
+				if !e.seen[form(taken)] {
+					t.Fatalf("not among the %d schedules tried: %v", len(e.seen), o)
+				}
+				met[form(taken)] = true
+			}
+			t.Logf("met %d of %d different schedules", len(met), len(e.seen))
+		})
+	}
+}
+
+// wander takes choices by chance.
+func (w *world) wander(r *rand.Rand, c smallCase) (taken []choice) {
+	stay := []float64{0, 0.8, 0.97}[r.IntN(3)] // with the same actor
+	for {
+		calls, over := w.ready()
+		if over {
+			return taken
+		}
+		if len(calls) == 0 {
+			w.untilArrival()
+			continue
+		}
+		choices := c.choices(w, calls)
+		next := choices[r.IntN(len(choices))]
+		if r.Float64() < stay && len(taken) > 0 {
+			for _, c := range choices {
+				if c.actor == taken[len(taken)-1].actor {
+					next = c
+				}
+			}
+		}
+		taken = append(taken, next)
+		w.take(next, calls)
+	}
+}
