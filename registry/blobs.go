@@ -101,7 +101,8 @@ func (r *Registry) remember(repo string, d digest.Digest, k knownBlob) {
 
 // OpenBlob returns length bytes of the blob from offset (length < 0: to the end), in one request; in more, which bring several pieces
 // at a time, if the store is slower than who reads. That of a small blob is shared by all who read it at the time, and none is needed
-// if its bytes are in memory still. The data's size is compared with the blob's before anything is returned.
+// if its bytes are in memory still. The data's size is compared with the blob's before anything is returned,
+// and the digest of all of it before the last bytes are.
 func (r *Registry) OpenBlob(ctx context.Context, b Blob, offset, length int64) (io.ReadCloser, error) {
 	if body, err := r.shared.open(ctx, b, offset, length); body != nil || err != nil {
 		return body, err
@@ -113,6 +114,9 @@ func (r *Registry) OpenBlob(ctx context.Context, b Blob, offset, length int64) (
 	if err := checkSize(b, info); err != nil {
 		body.Close()
 		return nil, err
+	}
+	if offset == 0 && (length < 0 || length >= b.Size) {
+		return newVerified(body, b), nil
 	}
 	return body, nil
 }

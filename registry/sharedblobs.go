@@ -122,7 +122,7 @@ func (s *sharedBlobs) read(ctx context.Context, r *sharedRead) {
 	}
 }
 
-// fill reads the bytes and hands them on in pieces, since each wakes all readers.
+// fill reads the bytes and hands them on in pieces, since each wakes all readers; the last one only if all have the blob's digest.
 func (s *sharedBlobs) fill(ctx context.Context, r *sharedRead) error {
 	const piece = 32 << 10
 	body, info, err := openSteady(ctx, s.driver, r.blob.data, 0, -1)
@@ -134,7 +134,7 @@ func (s *sharedBlobs) fill(ctx context.Context, r *sharedRead) error {
 		return err
 	}
 	r.become(readState{opened: true})
-	all := make([]byte, r.blob.Size)
+	all, hash := make([]byte, r.blob.Size), r.blob.Digest.Algorithm().Hash()
 	for have := 0; have < len(all); {
 		n, err := io.ReadAtLeast(body, all[have:], min(piece, len(all)-have))
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -142,9 +142,15 @@ func (s *sharedBlobs) fill(ctx context.Context, r *sharedRead) error {
 		} else if err != nil {
 			return err
 		}
-		have += n
-		r.become(readState{opened: true, body: all[:have]})
+		hash.Write(all[have : have+n])
+		if have += n; have < len(all) {
+			r.become(readState{opened: true, body: all[:have]})
+		}
 	}
+	if err := checkDigest(r.blob, hash); err != nil {
+		return err
+	}
+	r.become(readState{opened: true, body: all})
 	return nil
 }
 

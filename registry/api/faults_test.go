@@ -205,6 +205,7 @@ func faultRows() []row {
 				{"@new GET $R/manifests/1", "", "404 MANIFEST_UNKNOWN", ""},
 			})
 		}},
+		wrongBytes("a small blob", layer), wrongBytes("a blob of more than one piece", strings.Repeat(layer, 5000)), wrongBytes("a large blob", bigger),
 		{from: "C45", name: "the store breaks off in the middle of a blob", with: faulty, steps: steps{has(bigger)}, run: func(c *caller) {
 			for _, r := range []string{"", " | Range: bytes=0-9999999", " | Range: bytes=0-4999999,6000000-9999999"} {
 				n := 0
@@ -276,6 +277,25 @@ func faultRows() []row {
 		lostReplies("docker's push", false, false), lostReplies("docker's push", true, false),
 		lostReplies("containerd's push", false, true), lostReplies("containerd's push", true, true),
 	}
+}
+
+// wrongBytes changes a byte of a blob in the store: nobody gets all of it, and nothing of it is kept.
+func wrongBytes(name, content string) row {
+	return row{from: "C45", name: "damage: the store returns other bytes for " + name, with: faulty, steps: steps{has(content)}, run: func(c *caller) {
+		key := c.keys("data/")[0]
+		flip := func(b string) string { return b[:len(b)/2] + string(b[len(b)/2]^1) + b[len(b)/2+1:] }
+		c.change(key, flip)
+		for _, r := range []string{"@new GET", "@A GET", "@A GET", "@B GET"} {
+			c.sent++
+			a := c.send(step{send: r + " $R/blobs/" + sum(content)})
+			if broken := a.err != nil && len(a.body) < len(content); !broken && a.status != http.StatusInternalServerError {
+				c.t.Errorf("%s: %d bytes of %d and %v", r, len(a.body), len(content), a.err)
+			}
+		}
+		c.do(step{"@A HEAD $R/blobs/" + sum(content), "", "200", nothing})
+		c.change(key, flip) // it was the store's reading that was wrong
+		c.do(step{"@A GET $R/blobs/" + sum(content), "", "200", content})
+	}}
 }
 
 // lostReplies fails each call of a push in turn, once: the call has had its effect (lost) or not. A client that sends the
