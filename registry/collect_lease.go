@@ -76,11 +76,8 @@ func (r *Registry) readAnnouncement(ctx context.Context, key string) (announceme
 	if err != nil {
 		return announcement{}, drivers.Info{}, err
 	}
-	var a announcement
-	if err := json.Unmarshal(o.body, &a); err != nil {
-		return announcement{}, drivers.Info{}, &drivers.Error{Op: "read announcement", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
-	}
-	return a, o.info, nil
+	a, err := decodeAnnouncement(key, o.body)
+	return a, o.info, err
 }
 
 // void reports whether everyone takes the announcement as void.

@@ -3,10 +3,13 @@ package registry
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -39,6 +42,12 @@ func FuzzManifest(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		few := bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) < maxNesting
+		got, want := checkKeys(body), walkKeys(body)
+		bounded := got != nil && strings.Contains(got.Error(), "long list") // which walkKeys has no bound for
+		if (got == nil) != (want == nil) && few && !bounded && utf8.Valid(body) {
+			t.Errorf("%s: %v, and %v token by token", body, got, want)
+		}
 		mediaType := manifestType(contentType, body)
 		c, err := parseManifest(mediaType, body)
 		if err != nil {
@@ -144,4 +153,83 @@ func FuzzManifestRecord(f *testing.F) {
 			t.Errorf("%+v became %+v", m, got)
 		}
 	})
+}
+
+func walkKeys(body []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	t, err := dec.Token()
+	if err != nil {
+		return fmt.Errorf("is not JSON: %v", err)
+	}
+	if t != json.Delim('{') {
+		return fmt.Errorf("is not a JSON object")
+	}
+	if err := walkObject(dec, 1, true); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fmt.Errorf("goes on after its end")
+	}
+	return nil
+}
+
+// walkObject reads an object to its end. ours says that its keys are the format's, not anybody's.
+func walkObject(dec *json.Decoder, depth int, ours bool) error {
+	seen := map[string]bool{}
+	for {
+		t, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("is not JSON: %v", err)
+		}
+		if t == json.Delim('}') {
+			return nil
+		}
+		key, _ := t.(string)
+		if seen[key] {
+			return fmt.Errorf("has the key %q twice in one object", key)
+		}
+		seen[key] = true
+		below := false
+		for _, k := range keysOfUs {
+			if !ours || !strings.EqualFold(k, key) {
+				continue
+			}
+			if k != key {
+				return fmt.Errorf("has the key %q, which has to be written %q", key, k)
+			}
+			below = k != "annotations" && k != "platform"
+		}
+		if t, err = dec.Token(); err != nil {
+			return fmt.Errorf("is not JSON: %v", err)
+		}
+		if err := walkValue(dec, t, depth, below); err != nil {
+			return err
+		}
+	}
+}
+
+// walkValue reads the rest of the value that begins with t.
+func walkValue(dec *json.Decoder, t json.Token, depth int, ours bool) error {
+	if depth >= maxNesting {
+		return fmt.Errorf("is nested more than %d deep", maxNesting)
+	}
+	switch t {
+	case json.Delim('{'):
+		return walkObject(dec, depth+1, ours)
+	case json.Delim('['):
+		for {
+			t, err := dec.Token()
+			if err != nil {
+				return fmt.Errorf("is not JSON: %v", err)
+			}
+			if t == json.Delim(']') {
+				return nil
+			}
+			if err := walkValue(dec, t, depth+1, ours); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -166,6 +166,7 @@ func FuzzRecords(f *testing.F) {
 		tagRecord{Digest: d, MediaType: "a/b", Size: 1, Pushed: time.Unix(1, 0).UTC(), By: "me", Manifest: nonce()}, tagRecord{Digest: "sha256:x"},
 		announcement{By: "me", Until: time.Unix(1, 0).UTC()}, map[string]any{"until": "yesterday"}, map[string]any{"until": "9999-12-31T23:59:59Z"},
 		map[string]any{"digest": d, "size": 1, "annotations": map[string]string{"a": "b"}}, map[string]any{"digest": d, "size": -1},
+		format{Version: formatVersion, Secret: []byte(nonce())}, format{Version: formatVersion, Secret: []byte("short")}, format{Version: formatVersion + 1}, format{Version: -1},
 		nil, 1, "x", []int{}, map[string]any{"Size": 1, "DATA": "data/x", "Digest": d},
 	} {
 		b, err := json.Marshal(body)
@@ -206,11 +207,39 @@ func FuzzRecords(f *testing.F) {
 		if err == nil {
 			comesBack(t, a, func(b []byte) (announcement, error) { return decodeAnnouncement(key, b) })
 		}
+		if f, err := decodeFormat(body); err == nil && (f.Version != formatVersion || len(f.Secret) < leastSecret) {
+			t.Errorf("format %+v", f)
+		}
 		entry := referrerKey("a", d, d)
 		referrer, err := decodeReferrer(entry, body)
 		damaged("referrer", err)
 		if err == nil && (referrer.Digest != d || referrer.Size < 0) {
 			t.Errorf("referrer %+v", referrer)
+		}
+	})
+}
+
+// FuzzElements reads the last elements of keys: what is taken is written back the same.
+func FuzzElements(f *testing.F) {
+	d := digest.FromString("x")
+	for _, text := range []string{
+		"", "-", digestElement(d), digestElement(digest.SHA512.FromString("x")), strings.ToUpper(digestElement(d)), "sha256:" + d.Encoded(), "sha256--" + d.Encoded(),
+		newDataKey(time.Unix(1700000000, 0)), "data/ab/2026-02-30/" + strings.Repeat("ab", 16), "data/ab/2026-01-02/" + strings.Repeat("AB", 16), "data/cd/2026-01-02/" + strings.Repeat("ab", 16), "data/../format",
+		"1-" + digestElement(d), "-1-" + digestElement(d), "9999999999999-x",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if d, err := parseDigestElement(text); err == nil && digestElement(d) != text {
+			t.Errorf("%q is read as %s", text, d)
+		}
+		if moment, d, ok := parseHistoryEntry(text); ok {
+			if !validDigest(string(d)) || !strings.HasPrefix(text, moment) {
+				t.Errorf("%q is read as %q, %s", text, moment, d)
+			}
+		}
+		if _, day, ok := dataMark(text); ok && (!strings.HasPrefix(text, dataPrefix) || drivers.CheckKey("test", "fuzz", text) != nil || !strings.Contains(text, "/"+day+"/")) {
+			t.Errorf("%q is data of %q", text, day)
 		}
 	})
 }

@@ -82,7 +82,8 @@ func digestElement(d digest.Digest) string { return string(d.Algorithm()) + "-" 
 const maxDigestElement = 7 + 128
 
 func parseDigestElement(s string) (digest.Digest, error) {
-	return ParseDigest(strings.Replace(s, "-", ":", 1))
+	algorithm, encoded, _ := strings.Cut(s, "-")
+	return ParseDigest(algorithm + ":" + encoded)
 }
 
 // catalogKey ends in '-': no name does, and it sorts before whatever a longer name can go on with,

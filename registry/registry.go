@@ -162,15 +162,26 @@ func (r *Registry) readFormat(ctx context.Context) error {
 	} else if err != nil {
 		return fmt.Errorf("cannot read the store's format: %w", err)
 	}
-	var f format
-	if err := json.Unmarshal(o.body, &f); err != nil || f.Version < 1 || len(f.Secret) == 0 {
-		return fmt.Errorf("the object %q in the store is not one of longshore's: is this the right bucket, folder or prefix? (%w)", formatKey, cmp.Or(err, drivers.ErrCorrupt))
-	}
-	if f.Version > formatVersion {
-		return fmt.Errorf("the store has format %d, this version of longshore knows %d: use a newer one", f.Version, formatVersion)
+	f, err := decodeFormat(o.body)
+	if err != nil {
+		return err
 	}
 	r.secret = f.Secret
 	return r.probeAbsent(ctx, o.body)
+}
+
+// leastSecret is the length in bytes below which a secret is none.
+const leastSecret = 16
+
+func decodeFormat(body []byte) (format, error) {
+	var f format
+	if err := json.Unmarshal(body, &f); err != nil || f.Version < 1 || f.Version == formatVersion && len(f.Secret) < leastSecret {
+		return format{}, fmt.Errorf("the object %q in the store is not one of longshore's: is this the right bucket, folder or prefix? (%w)", formatKey, cmp.Or(err, drivers.ErrCorrupt))
+	}
+	if f.Version > formatVersion {
+		return format{}, fmt.Errorf("the store has format %d, this version of longshore knows %d: use a newer one", f.Version, formatVersion)
+	}
+	return f, nil
 }
 
 // probeAbsent finds out whether the store heeds put-if-absent, by offering it the format record
