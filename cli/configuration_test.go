@@ -119,6 +119,9 @@ func TestEverySettingIsDescribed(t *testing.T) {
 		}
 		seen[k.Env] = true
 		sample, simple := samples[k.Type]
+		if k.Path == "gc.retention" {
+			sample = "** last=1"
+		}
 		if k.Type == "bool" {
 			sample = map[string]string{"true": "false", "false": "true"}[k.Value]
 		} else if !simple { // one of some words: any but the default
@@ -163,6 +166,7 @@ longshore config show config.yml      # what counts in the end, and where each v
 longshore budgets config.yml          # how many requests the registry's work costs the store
 longshore gc config.yml               # removes what nothing refers to; serve does it by itself
 longshore leftovers config.yml        # what unfinished uploads have left in the store
+longshore tag history config.yml team/app:latest      # what the tag pointed at before
 ` + "```" + `
 
 ` + "`serve`, `check`, `config show`, `budgets` and `leftovers`" + ` take the file and the environment in the same way.

@@ -17,6 +17,8 @@ func registryOptions(s *settings, log *slog.Logger) registry.Options {
 		CacheMemory:   int64(s.Cache.Memory),
 		MaxManifest:   int64(s.Limits.Manifest),
 		SparseIndexes: anyOf(s.Manifests.SparseIndexes),
+		HistoryKeep:   s.History.Keep,
+		Immutable:     immutableRules(s.Tags.Immutable),
 		TrackPulls:    tracksPulls(s.GC.Retention),
 		Log:           log,
 	}

@@ -24,14 +24,14 @@ func folderPlugin() {
 	plugin.Serve("fs", fs.Defaults(), fs.Open)
 }
 
-// pushImage is the command "push ADDR TAG": it pushes an image whose layer holds the tag's name.
+// pushImage is the command "push ADDR TAG [TEXT]": it pushes an image whose layer holds the text, or the tag.
 func pushImage(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 2 || neg {
-		ts.Fatalf("usage: push ADDR TAG")
+	if len(args) < 2 || len(args) > 3 || neg {
+		ts.Fatalf("usage: push ADDR TAG [TEXT OF THE LAYER]")
 	}
 	base := "http://" + args[0] + "/v2/image"
 	var blobs []string
-	for _, body := range []string{"{}", "layer " + args[1]} {
+	for _, body := range []string{"{}", "layer " + args[len(args)-1]} {
 		digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(body)))
 		ts.Check(send(http.MethodPost, base+"/blobs/uploads/?digest="+digest, "application/octet-stream", body))
 		blobs = append(blobs, fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%d}`, digest, len(body)))

@@ -23,6 +23,8 @@ type settings struct {
 	HTTP      httpSettings     `yaml:"http" doc:"How clients reach the registry."`
 	Storage   config.OneOf     `yaml:"storage" doc:"Where the images are: one driver, with its settings below its name. In the environment, a setting of a driver picks that driver; the variable here picks one by name."`
 	Delete    deleteSettings   `yaml:"delete" doc:"What clients may delete."`
+	History   historySettings  `yaml:"history" doc:"What tags pointed at before, and what was deleted; docs/tags.md explains it."`
+	Tags      tagSettings      `yaml:"tags" doc:"What may become of tags."`
 	Manifests manifestSettings `yaml:"manifests" doc:"What is asked of manifests."`
 	Limits    limitSettings    `yaml:"limits" doc:"How much a request may ask for."`
 	Uploads   uploadSettings   `yaml:"uploads" doc:"Uploads that are under way."`
@@ -47,6 +49,14 @@ type deleteSettings struct {
 	Enabled       bool `yaml:"enabled" doc:"Tags, manifests and blobs can be deleted. Otherwise DELETE is answered with 405."`
 	Repositories  bool `yaml:"repositories" doc:"DELETE /v2/<name>/ removes a whole repository."`
 	IndexChildren bool `yaml:"index_children" doc:"A manifest can be deleted although an index in its repository names it."`
+}
+
+type historySettings struct {
+	Keep time.Duration `yaml:"keep" doc:"How long is kept what a tag pointed at before, and what was deleted, so that it can be restored. Collections free its space after that. 0: nothing is kept."`
+}
+
+type tagSettings struct {
+	Immutable []immutableRule `yaml:"immutable" doc:"Tags that can neither be pointed elsewhere nor deleted, once they are there. Each rule is a pattern for repositories and, if not all tags of these are meant, tags=REGEX, such as releases/** tags=^v[0-9]. A push of another image, and a DELETE, are answered with 403."`
 }
 
 type manifestSettings struct {
@@ -108,6 +118,7 @@ func defaultSettings(all []driver) *settings {
 		},
 		Storage:  config.OneOf{Chosen: "fs"},
 		Delete:   deleteSettings{Enabled: true},
+		History:  historySettings{Keep: 720 * time.Hour},
 		Limits:   limitSettings{Manifest: 4 << 20, TagsPerPut: 100, Page: 1000},
 		Uploads:  uploadSettings{Life: 24 * time.Hour, Memory: 64 << 20},
 		Pulls:    pullSettings{Memory: 64 << 20},
