@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"slices"
@@ -118,7 +119,9 @@ func (r *run) fill(ctx context.Context) error {
 		return nil
 	}
 	body, info, err := r.driver.Reader(ctx, r.key, r.offset, marksPerRead*markSize)
-	if err != nil {
+	if errors.Is(err, drivers.ErrNotFound) { // it was there when the collection began
+		return fmt.Errorf("%w: %w", errLeaseLost, err)
+	} else if err != nil {
 		return err
 	}
 	defer body.Close()
