@@ -2,9 +2,10 @@
 # make test  installs what the tests need and runs all of them
 # make unit  runs the tests that need no servers and no clients
 # make conformance   runs longshore conformance on a new MinIO
+# make fuzz          runs each fuzz test for FUZZTIME
 # make stores        writes docs/stores.md: all suites on all stores
 
-.PHONY: build try test unit check tools apt conformance stores
+.PHONY: build try test unit check tools apt conformance stores fuzz
 
 # The tools that the tests need, in the versions that they were tried with. go install builds them into TOOLS.
 GO_TOOLS = \
@@ -45,6 +46,13 @@ stores: apt tools
 
 unit:
 	go test -race ./...
+
+FUZZTIME ?= 10s
+fuzz:
+	@grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "$$dir $$f"; go test $$dir -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; done
 
 conformance:
 	GOBIN=$(LONGSHORE_TOOLS) go install $(filter github.com/minio/minio@%,$(GO_TOOLS))
