@@ -30,7 +30,7 @@ func mount(t *testing.T, options string) string {
 }
 
 func TestAFullDisk(t *testing.T) {
-	for name, options := range map[string]string{"no blocks": "size=1m", "no inodes": "size=16m,nr_inodes=12"} {
+	for name, options := range map[string]string{"no blocks": "size=1m", "no inodes": "size=16m,nr_inodes=80"} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, Config{Root: mount(t, options)})
 			put(t, d, "old", "old")

@@ -145,6 +145,9 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	if err := d.probe(); err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
+	if err := d.makeLocks(); err != nil {
+		return nil, fmt.Errorf("root: %w", withKind(err))
+	}
 	tell, err := d.foldersTell(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)

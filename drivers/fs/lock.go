@@ -16,6 +16,26 @@ import (
 // lockShards is how many locks all keys share.
 const lockShards = 64
 
+// lockFile is the file of a shard's lock.
+func (d *Driver) lockFile(shard uint32) (*os.File, error) {
+	return openFile(filepath.Join(d.temp, fmt.Sprintf("lock-%02d", shard)), os.O_CREATE|os.O_RDWR, fileMode)
+}
+
+// makeLocks makes the files of all locks while there is room for them: what is full has to be emptied by deletes, which need them.
+func (d *Driver) makeLocks() error {
+	for shard := range uint32(lockShards) {
+		f, err := d.lockFile(shard)
+		if is(err, syscall.ENOSPC, syscall.EDQUOT) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_ = f.Close() // nothing was written
+	}
+	return nil
+}
+
 // lock keeps all other processes, and all other calls of this one, from giving another file to key until unlock
 // is called. It is what makes the compare and the replace of PutIfMatch one step.
 func (d *Driver) lock(ctx context.Context, key string) (unlock func(), err error) {
@@ -27,7 +47,7 @@ func (d *Driver) lock(ctx context.Context, key string) (unlock func(), err error
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	f, err := openFile(filepath.Join(d.temp, fmt.Sprintf("lock-%02d", shard)), os.O_CREATE|os.O_RDWR, fileMode)
+	f, err := d.lockFile(shard)
 	if err == nil {
 		if err = flockWait(ctx, f); err != nil {
 			_ = f.Close() // the error at hand says more
