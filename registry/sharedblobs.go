@@ -14,7 +14,7 @@ import (
 )
 
 // smallBlob is the size in bytes up to which the reading of a blob is shared: configs, and the layers of small images.
-const smallBlob = 1 << 20
+const smallBlob = 2 << 20
 
 // sharedBlobs shares the reading of blobs' bytes, and keeps them for a while. The bytes under a data key never change, and who asks
 // for them has just read the repository's link. So, other than with reads, one may join a read that is under way.
@@ -109,9 +109,6 @@ func (r *sharedRead) become(s readState) {
 func (s *sharedBlobs) read(ctx context.Context, r *sharedRead) {
 	defer r.cancel()
 	err := s.fill(ctx, r)
-	if err != nil {
-		r.become(readState{err: err})
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.under[r.blob.data] == r {
@@ -119,6 +116,8 @@ func (s *sharedBlobs) read(ctx context.Context, r *sharedRead) {
 	}
 	if err == nil {
 		s.kept.Set(r.blob.data, r)
+	} else {
+		r.become(readState{err: err}) // now that nobody comes to it any more
 	}
 }
 

@@ -40,7 +40,7 @@ func TestCrowdCostsWhatOneClientDoes(t *testing.T) {
 			asked[op+" "+key]++
 		}})
 		close(gate)
-		config, layer := strings.Repeat("c", 1500), strings.Repeat("l", 100<<10)
+		config, layer := strings.Repeat("c", 1500), strings.Repeat("l", 40<<10)
 		s := newPushed(t, counted, config, layer)
 		r, err := registry.Open(t.Context(), counted, registry.Options{Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
