@@ -17,6 +17,7 @@ import (
 type proxy struct {
 	url    string
 	calls  atomic.Int64
+	joined atomic.Int64 // nanoseconds that the store itself took when it was last told to join the parts of an object
 	server *http.Server
 	done   chan struct{}
 }
@@ -43,7 +44,11 @@ func newProxy(to string, delay time.Duration) (*proxy, error) {
 	p.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.calls.Add(1)
 		time.Sleep(delay)
+		began := time.Now()
 		forward.ServeHTTP(w, r)
+		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") {
+			p.joined.Store(int64(time.Since(began)))
+		}
 	})}
 	go func() {
 		defer close(p.done)
