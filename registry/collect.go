@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,7 +54,7 @@ type CollectOptions struct {
 	// costs another listing of the links. Default 64 MiB, which are 8 million blobs.
 	Memory int64
 
-	// By is how announcements name this process. Default a random text.
+	// By is how announcements name this process, for people.
 	By string
 
 	// Removed is told of each thing that was removed, or would be in a dry run. It is called by one goroutine at a time.
@@ -140,7 +141,7 @@ func (r *Registry) Collect(ctx context.Context, o CollectOptions) (CollectReport
 	least := LeftoverAge(r.uploadLife)
 	o.Grace = cmp.Or(o.Grace, least)
 	o.Memory = cmp.Or(o.Memory, 64<<20)
-	o.By = cmp.Or(o.By, nonce())
+	o.By = strings.TrimSpace(o.By + " " + nonce()) // so that nobody else has the same
 	if o.Grace < least {
 		return CollectReport{}, fmt.Errorf("the grace period has to be %v at least: uploads live for %v, and what began in their last minute may go on", least, r.uploadLife)
 	}
@@ -285,29 +286,50 @@ func (c *collector) broken() error {
 // old reports whether something of that time has outlived the grace period.
 func (c *collector) old(t time.Time) bool { return t.Before(c.began.Add(-c.o.Grace)) }
 
-// deleteKeys deletes in batches, some side by side. It returns why each key that was not surely deleted was not.
+// errNoTime is why a deletion was not tried: the announcement would have ended before it.
+var errNoTime = errors.New("the time to delete it ran out")
+
+// surelyThere reports whether a deletion that failed so can't have its effect later.
+func surelyThere(err error) bool {
+	if one := (*drivers.Error)(nil); asError(err, &one) {
+		return one.Kind == drivers.ErrDenied || one.Kind == drivers.ErrReadOnly
+	}
+	return errors.Is(err, errNoTime)
+}
+
+// deleteKeys deletes in batches, some side by side. It returns why each key that was not surely deleted was not. What can't be done before the
+// context's deadline is not begun.
 func (c *collector) deleteKeys(ctx context.Context, keys []string) map[string]error {
 	const batch, sideBySide = 1000, 4
+	const least = 5 * time.Second // for one batch
 	failed := map[string]error{}
 	var mu sync.Mutex
+	fail := func(keys []string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, key := range keys {
+			failed[key] = err
+		}
+	}
 	var g errgroup.Group
 	g.SetLimit(sideBySide)
 	for some := range slices.Chunk(keys, batch) {
 		g.Go(func() error {
+			if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < least {
+				fail(some, errNoTime)
+				return nil
+			}
 			err := c.driver.Delete(ctx, some...)
-			if err == nil {
-				return nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
 			named := map[string]error{}
-			if ctx.Err() != nil || !nameFailures(err, named) {
-				for _, key := range some {
-					failed[key] = err
-				}
-				return nil
+			switch {
+			case err == nil:
+			case ctx.Err() != nil || !nameFailures(err, named):
+				fail(some, fmt.Errorf("one of %d deletions: %w", len(some), err))
+			default:
+				mu.Lock()
+				defer mu.Unlock()
+				maps.Copy(failed, named)
 			}
-			maps.Copy(failed, named)
 			return nil
 		})
 	}

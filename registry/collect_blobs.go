@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -23,8 +24,12 @@ const (
 	parallelCollect = 32
 	// blobBatch is how many blobs are announced before the links are listed again.
 	blobBatch = 20_000
-	// announcing is how long announcing one batch may take; what does not fit goes into the next one.
-	announcing = 10 * time.Second
+	// announcing is how long announcing one batch may take, or as long as listing the links takes, up to
+	// longAnnouncing; what does not fit goes into the next batch.
+	announcing     = 10 * time.Second
+	longAnnouncing = 30 * time.Second
+	// triesOfBlob is how often a collection comes back to a blob for which the time ran out.
+	triesOfBlob = 3
 )
 
 // digestNumber is the beginning of a digest. Two blobs of the same number are kept as long as one of them is linked.
@@ -142,32 +147,35 @@ type condemned struct {
 	entry     drivers.Entry // of its record, as listed
 	announced bool
 	data      string
-	size      int64 // of the data, as the store says; -1 if it is not there
+	size      int64 // of the data, as the store says; 0 if it is not there
 	err       error
+	unsure    bool // a request to delete the record may have its effect yet, so the announcement has to stay
+	tries     int
 }
 
 const reasonUnlinked = "no repository has it"
 
-// removeBlobs is one round of the protocol: announce, read the records again, list the links again, delete. It returns the blobs that it
-// did not come to announce in time.
+// removeBlobs is one round of the protocol: announce, read the records again, list the links again, delete. It returns the blobs for
+// which there was no time.
 func (c *collector) removeBlobs(ctx context.Context, batch []*condemned) (rest []*condemned, err error) {
 	if c.o.DryRun {
 		return nil, c.tellBlobs(ctx, batch)
 	}
-	lasts := max(announceTime, 3*announcing+2*c.relist+c.o.Lag)
+	announcing := max(announcing, min(c.relist, longAnnouncing))
+	lasts := max(announceTime, 4*announcing+3*c.relist) + c.o.Lag
 	if lasts > longestAnnouncement+c.o.Lag {
 		return nil, fmt.Errorf("to list all links takes %v, which is too long for announcements that clients have to wait out", c.relist)
 	}
 	began := c.now()
 	until := began.Add(lasts)
-	if rest, err = c.announceBlobs(ctx, batch, until); err != nil {
+	if rest, err = c.announceBlobs(ctx, batch, until, announcing); err != nil {
 		return nil, err
 	}
 	batch = batch[:len(batch)-len(rest)]
 	withdraw := sync.OnceFunc(func() {
 		var keys []string
 		for _, b := range batch {
-			if b.announced {
+			if b.announced && !b.unsure {
 				keys = append(keys, condemnedKey(b.digest))
 			}
 		}
@@ -199,15 +207,16 @@ func (c *collector) removeBlobs(ctx context.Context, batch []*condemned) (rest [
 	if err != nil || len(going) == 0 {
 		return rest, err
 	}
-	if err := c.deleteBlobs(ctx, until, going, withdraw); err != nil {
+	late, err := c.deleteBlobs(ctx, until, going, withdraw)
+	if err != nil {
 		return nil, err
 	}
 	c.tell()
-	return rest, c.broken()
+	return append(c.later(late), rest...), c.broken()
 }
 
 // announceBlobs announces blobs and reads their records again.
-func (c *collector) announceBlobs(ctx context.Context, batch []*condemned, until time.Time) (rest []*condemned, err error) {
+func (c *collector) announceBlobs(ctx context.Context, batch []*condemned, until time.Time, announcing time.Duration) (rest []*condemned, err error) {
 	began := c.now()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelCollect)
@@ -254,9 +263,25 @@ func (c *collector) condemn(ctx context.Context, b *condemned, until time.Time) 
 	return nil
 }
 
+// later leaves those of the blobs that were tried often enough for the next collection, and returns the others.
+func (c *collector) later(late []*condemned) (again []*condemned) {
+	left := 0
+	for _, b := range late {
+		if b.tries+1 == triesOfBlob {
+			left++
+			continue
+		}
+		again = append(again, &condemned{digest: b.digest, entry: b.entry, tries: b.tries + 1})
+	}
+	if left > 0 {
+		c.remark("%d blobs are left for the next collection: the store is so slow that the time to remove them ran out", left)
+	}
+	return again
+}
+
 // deleteBlobs deletes records; then it withdraws the announcements, and deletes the data that the records named, which no record can
-// name any more.
-func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[digest.Digest]*condemned, withdraw func()) error {
+// name any more. It returns the blobs for which there was no time.
+func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[digest.Digest]*condemned, withdraw func()) (late []*condemned, err error) {
 	log := deletions{Until: until.UTC()}
 	var records []string
 	byRecord := map[string]*condemned{}
@@ -269,44 +294,40 @@ func (c *collector) deleteBlobs(ctx context.Context, until time.Time, going map[
 	slices.SortFunc(log.Blobs, func(a, b blobDeletion) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	done, err := c.note(ctx, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !c.inForce(until) {
 		done(ctx)
-		c.remark("%d blobs are left for the next collection: to list all links again took %v, longer than before", len(going), c.relist)
-		return nil
+		return slices.Collect(maps.Values(going)), nil
 	}
 	dctx, cancel := c.within(ctx, until)
 	defer cancel()
 	failed := c.deleteKeys(dctx, records)
-	withdraw()
-	late := dctx.Err() != nil && ctx.Err() == nil
 	var data []string
 	for _, key := range records {
-		if failed[key] == nil {
+		if err := failed[key]; err == nil {
 			data = append(data, byRecord[key].data)
+		} else {
+			byRecord[key].unsure = !surelyThere(err)
 		}
 	}
+	withdraw()
 	failedData := c.deleteKeys(ctx, data)
 	if err := c.verify(ctx, data, failedData); err != nil {
-		return err
+		return nil, err
 	}
-	left := 0
 	for _, key := range records {
 		b := byRecord[key]
-		if late && failed[key] != nil {
-			left++ // whether it was deleted the next collection sees
+		if errors.Is(failed[key], errNoTime) {
+			late = append(late, b)
 			continue
 		}
 		c.removed(Removal{Kind: RemovedBlob, Key: key, Reason: reasonUnlinked, Bytes: b.size, Err: errors.Join(failed[key], failedData[b.data])})
 	}
-	if left > 0 {
-		c.remark("%d blobs are left for the next collection: the store is so slow that the time to delete them ran out", left)
-	}
 	if len(failed)+len(failedData) == 0 {
 		done(ctx)
 	}
-	return ctx.Err()
+	return late, ctx.Err()
 }
 
 // verify asks the store for one of the keys that it said to have deleted in each batch.

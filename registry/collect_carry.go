@@ -70,8 +70,9 @@ func (c *collector) renewOne(ctx context.Context, key string, d digest.Digest, e
 	return m.id, nil
 }
 
-// carryOut deletes what the plan says while the announcement is in force.
-func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, p *plan) error {
+// carryOut deletes what the plan says while the announcement is in force. unsure: some of that may have its effect yet, so the announcement
+// has to stay.
+func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, p *plan) (unsure bool, err error) {
 	ctx, cancel := c.within(ctx, until)
 	defer cancel()
 	remove := func(kind RemovalKind, keys []string, reason func(string) string) map[string]error {
@@ -80,29 +81,33 @@ func (c *collector) carryOut(ctx context.Context, until time.Time, s *seenRepo, 
 		}
 		slices.Sort(keys)
 		failed := c.deleteKeys(ctx, keys)
-		if len(failed) > 0 && !c.inForce(until) {
-			c.remark("repository %s: the store is so slow that the time to delete ran out; the rest is left for the next collection", s.name)
-		}
+		late := false
 		for _, key := range keys {
-			if failed[key] != nil && !c.inForce(until) {
+			err := failed[key]
+			unsure = unsure || err != nil && !surelyThere(err)
+			if errors.Is(err, errNoTime) {
+				late = true
 				continue
 			}
-			c.removed(Removal{Kind: kind, Key: key, Reason: reason(key), Err: failed[key]})
+			c.removed(Removal{Kind: kind, Key: key, Reason: reason(key), Err: err})
+		}
+		if late {
+			c.remark("repository %s: the store is so slow that the time to delete ran out; the rest is left for the next collection", s.name)
 		}
 		return failed
 	}
 	keys, err := c.keepTags(ctx, s, p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	failed := remove(RemovedTag, keys, func(key string) string { return p.tags[strings.TrimPrefix(key, tagsPrefix(s.name))] })
 	if len(failed) > 0 {
-		return nil // their manifests stay with them, and what these name
+		return unsure, nil // their manifests stay with them, and what these name
 	}
 	c.removeManifests(s, p, remove)
 	remove(RemovedEntry, slices.Collect(maps.Keys(p.entries)), func(key string) string { return p.entries[key] })
 	remove(RemovedLink, slices.Collect(maps.Keys(p.links)), func(string) string { return "no manifest here names it" })
-	return nil
+	return unsure, nil
 }
 
 // keepTags writes the history of the tags that go, and returns their keys.

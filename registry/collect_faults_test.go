@@ -368,3 +368,72 @@ func TestCollectEvery(t *testing.T) {
 		}
 	})
 }
+
+// TestTimeThatRunsOut lets the second listing of links take longer than the announcements last, once: nothing is deleted then, and
+// the collection tries again.
+func TestTimeThatRunsOut(t *testing.T) {
+	clk := &clock{}
+	d, layer, kept := garbageStore(t, clk)
+	clk.later(4 * day)
+	var mu sync.Mutex
+	slow, deleted := 0, false
+	r := clk.open(t, d.Reopen(func(_ context.Context, op, key string) memory.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case op == "putifabsent" && strings.HasPrefix(key, condemnedPrefix) && slow == 0:
+			slow = 1
+		case op == "list" && key == reposPrefix && slow == 1:
+			slow = 2
+			clk.later(announceTime + time.Second)
+		case op == "delete" && strings.HasPrefix(key, "blobs/") && slow < 3:
+			deleted = true
+		case op == "putifmatch" && strings.HasPrefix(key, condemnedPrefix):
+			slow = 3 // its own announcement again
+		}
+		return memory.Outcome{}
+	}))
+	report, err := r.Collect(t.Context(), CollectOptions{Untagged: day})
+	must(t, err)
+	if slow != 3 || deleted || report.Removed[RemovedBlob].Count == 0 {
+		t.Errorf("step %d, deleted after the deadline: %v, removed %v", slow, deleted, report.Removed)
+	}
+	wantBlob(t, r, "a", layer, kept)
+	if left := keys(t, d, condemnedPrefix); len(left) > 0 {
+		t.Errorf("announcements left: %v", left)
+	}
+}
+
+// TestAnUnsureDeletionKeepsItsAnnouncement: a request whose answer never came may be carried out later, so nobody may put what it
+// deletes before that.
+func TestAnUnsureDeletionKeepsItsAnnouncement(t *testing.T) {
+	for _, c := range []struct {
+		name, prefix string
+		err          error
+		stays        bool
+	}{
+		{"record, no answer", "blobs/", drivers.ErrThrottled, true},
+		{"record, refused", "blobs/", drivers.ErrDenied, false},
+		{"link, no answer", repoPrefix("a") + "blobs/", drivers.ErrThrottled, true},
+		{"link, refused", repoPrefix("a") + "blobs/", drivers.ErrDenied, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			clk := &clock{}
+			d, _, _ := garbageStore(t, clk)
+			clk.later(4 * day)
+			r := clk.open(t, d.Reopen(func(_ context.Context, op, key string) memory.Outcome {
+				if op == "delete" && strings.HasPrefix(key, c.prefix) {
+					return memory.Outcome{Err: &drivers.Error{Op: op, Driver: "memory", Key: key, Kind: c.err}}
+				}
+				return memory.Outcome{}
+			}))
+			if _, err := r.Collect(t.Context(), CollectOptions{Untagged: day}); !errors.Is(err, ErrRefused) {
+				t.Errorf("error %v", err)
+			}
+			left := append(keys(t, d, condemnedPrefix), keys(t, d, repoCondemnedKey("a"))...)
+			if (len(left) > 0) != c.stays {
+				t.Errorf("announcements left: %v", left)
+			}
+		})
+	}
+}

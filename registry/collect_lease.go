@@ -41,8 +41,8 @@ func (r *Registry) within(ctx context.Context, until time.Time) (context.Context
 	return context.WithTimeout(ctx, until.Sub(r.now()))
 }
 
-// announce puts an announcement up, in the place of one that is void if need be. It reports false if another
-// collector's is in force.
+// announce puts an announcement up, in the place of one that is void, or that is of this very collection, if need be. It reports false if
+// another collector's is in force.
 func (r *Registry) announce(ctx context.Context, key, by string, until time.Time) (held bool, err error) {
 	body, err := json.Marshal(announcement{By: by, Until: until.UTC()})
 	if err != nil {
@@ -60,7 +60,7 @@ func (r *Registry) announce(ctx context.Context, key, by string, until time.Time
 		} else if err != nil {
 			return false, err
 		}
-		if !r.void(a) {
+		if !r.void(a) && a.By != by {
 			return false, nil
 		}
 		err = r.putIfMatch(ctx, key, body, info.ETag)

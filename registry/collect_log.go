@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,7 +186,7 @@ func (c *collector) withdraw(ctx context.Context, until time.Time, keys []string
 	if len(failed) == 0 {
 		return
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || slices.ContainsFunc(slices.Collect(maps.Values(failed)), func(err error) bool { return errors.Is(err, errNoTime) }) {
 		c.remark("%d announcements stay until the next collection: the store is so slow that the time to remove them ran out", len(failed))
 		return
 	}

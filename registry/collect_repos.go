@@ -254,7 +254,12 @@ func (c *collector) takeAway(ctx context.Context, first *seenRepo, plan *plan) (
 	if err != nil || !held {
 		return false, err
 	}
-	defer c.withdraw(ctx, until, []string{key})
+	unsure := false
+	defer func() {
+		if !unsure {
+			c.withdraw(ctx, until, []string{key})
+		}
+	}()
 	if err := c.wait(ctx, c.o.Lag); err != nil {
 		return false, err
 	}
@@ -274,7 +279,8 @@ func (c *collector) takeAway(ctx context.Context, first *seenRepo, plan *plan) (
 		c.remark("repository %s: to look at it takes %v, too long for an announcement; it is left as it is", first.name, second.took)
 		return false, nil
 	}
-	return true, c.carryOut(ctx, until, second, now)
+	unsure, err = c.carryOut(ctx, until, second, now)
+	return true, err
 }
 
 // collectCatalog removes the lines of repositories that have nothing any more.
@@ -318,7 +324,11 @@ func (c *collector) collectLine(ctx context.Context, repo string) error {
 	if err != nil || !held {
 		return err
 	}
-	defer c.withdraw(ctx, until, []string{repoCondemnedKey(repo)})
+	defer func() {
+		if gone.Err == nil || surelyThere(gone.Err) {
+			c.withdraw(ctx, until, []string{repoCondemnedKey(repo)})
+		}
+	}()
 	if err := c.wait(ctx, c.o.Lag); err != nil {
 		return err
 	}
