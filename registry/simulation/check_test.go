@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,9 +46,27 @@ func (w *world) required(repo string, b blob, start, end int) bool {
 	return false
 }
 
-// manifestRequired reports whether a repository has to have a manifest during all of that time.
+// manifestRequired reports whether a repository has to have a manifest during all of that time. Where collections remove those to which no
+// tag leads, it has to have a tag, or be named by an index that has, or not be older than the grace period.
 func (w *world) manifestRequired(repo string, i *image, start, end int) bool {
-	return w.history.must(manifestRegister(repo, i), present, start, end)
+	r := manifestRegister(repo, i)
+	if !w.history.must(r, present, start, end) {
+		return false
+	}
+	if !w.untagged || !w.history.longAgo(r, grace) {
+		return true
+	}
+	for _, tag := range tags {
+		if w.history.must(register{tagKind, repo, tag}, i.digest.String(), start, end) {
+			return true
+		}
+	}
+	for _, index := range w.universe.images {
+		if slices.Contains(index.children, i) && w.manifestRequired(repo, index, start, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // tagMayDangle reports whether a tag may give nothing: it is not there, or what it may point at has been deleted.
@@ -150,7 +169,7 @@ func (w *world) readStore(when string) {
 // collectAll lets a grace period pass and collects twice; then nothing may be left that is not needed.
 func (w *world) collectAll(o registry.CollectOptions) (leaked int) {
 	w.closeAll()
-	time.Sleep(grace + 2*time.Minute)
+	time.Sleep(grace + w.options.HistoryKeep + 2*time.Minute)
 	a := &actor{w: w, name: "at the end", direct: true}
 	for range 2 {
 		if err := a.collect(0, o); errors.Is(err, registry.ErrCollecting) {
@@ -161,7 +180,7 @@ func (w *world) collectAll(o registry.CollectOptions) (leaked int) {
 	s := w.read()
 	needed := s.needed()
 	for _, key := range s.keys {
-		if !needed[key] {
+		if !needed[key] && !strings.HasPrefix(key, ownLeases) {
 			leaked += max(1, len(s.bodies[key]))
 			w.violate("I4: nothing needs %s", key)
 		}
@@ -194,11 +213,8 @@ func (s stored) needed() map[string]bool {
 		case "manifests":
 			s.needManifest(needed, repo, key)
 		case "tags":
-			var t struct{ Digest digest.Digest }
-			if json.Unmarshal(s.bodies[key], &t) == nil {
-				_, there := s.bodies["repos/"+repo+"/_manifests/sha256/"+t.Digest.Encoded()]
-				needed[key] = there
-			}
+			needed[key] = true // one that points nowhere may be all that tells of a loss: it is for people to remove
+			needed["catalog/"+repo+"-"] = true
 		}
 	}
 	return needed

@@ -164,7 +164,7 @@ func (a *actor) checkMissing(err error, repo string, i *image, start int) {
 		}
 	}
 	for _, c := range i.children {
-		if named(err, c.digest) && a.w.history.must(manifestRegister(repo, c), present, start, end) {
+		if named(err, c.digest) && a.w.manifestRequired(repo, c, start, end) {
 			a.w.violate("I1: %s: %s has manifest %s, and an index that names it was refused", a.name, repo, c.name)
 		}
 	}
@@ -212,7 +212,7 @@ func (a *actor) deleteManifest(at int, repo string, i *image) error {
 	if registry.HasCode(err, registry.ManifestUnknown) || registry.HasCode(err, registry.Unsupported) {
 		start, end := writes[0].start, writes[0].end
 		h.forget(writes...)
-		if registry.HasCode(err, registry.ManifestUnknown) && !a.w.untagged && h.must(manifestRegister(repo, i), present, start, end) {
+		if registry.HasCode(err, registry.ManifestUnknown) && a.w.manifestRequired(repo, i, start, end) {
 			a.w.violate("I1: %s: manifest %s is in %s, and its DELETE was answered with unknown", a.name, i.name, repo)
 		}
 	}
@@ -231,6 +231,48 @@ func (a *actor) deleteBlob(at int, repo string, b blob) error {
 	return err
 }
 
+// deleteRepository deletes a repository with all that is in it.
+func (a *actor) deleteRepository(at int, repo string) error {
+	h := &a.w.history
+	var writes []*write
+	for _, tag := range tags {
+		writes = append(writes, h.begin(register{tagKind, repo, tag}, absent, ""))
+	}
+	for _, i := range a.w.universe.images {
+		writes = append(writes, h.begin(manifestRegister(repo, i), absent, ""))
+	}
+	for _, b := range a.w.universe.blobs {
+		writes = append(writes, h.begin(blobRegister(repo, b), absent, ""))
+	}
+	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteRepository(ctx, repo) })
+	h.end(err == nil, writes...)
+	a.check("DELETE of a repository", err, registry.NameUnknown)
+	if registry.HasCode(err, registry.NameUnknown) {
+		h.forget(writes...)
+	}
+	return err
+}
+
+// restoreTag points a tag at what it pointed at before.
+func (a *actor) restoreTag(at int, repo, tag string, i *image) error {
+	h := &a.w.history
+	writes := []*write{h.begin(register{tagKind, repo, tag}, i.digest.String(), "")}
+	for _, part := range append([]*image{i}, i.children...) {
+		writes = append(writes, h.begin(manifestRegister(repo, part), present, ""))
+		for _, b := range part.blobs {
+			writes = append(writes, h.begin(blobRegister(repo, b), present, ""))
+		}
+	}
+	a.tag = tag
+	err := a.request(at, func(ctx context.Context, r *replica) error {
+		_, err := r.RestoreTag(ctx, repo, tag, i.digest, a.name)
+		return err
+	})
+	h.end(err == nil, writes...)
+	a.check("restoring a tag", err, registry.ManifestUnknown, registry.ManifestBlobUnknown)
+	return err
+}
+
 // pull fetches what a tag points at, with all that belongs to it.
 func (a *actor) pull(at int, repo, tag string) {
 	h := &a.w.history
@@ -246,6 +288,9 @@ func (a *actor) pull(at int, repo, tag string) {
 		if !a.w.tagMayDangle(repo, tag, start, end) {
 			a.w.violate("I1: %s: tag %s:%s is there, and is unknown", a.name, repo, tag)
 		}
+		if a.direct {
+			a.checkDangling(at, repo, tag)
+		}
 		return
 	} else if err != nil {
 		return
@@ -258,11 +303,28 @@ func (a *actor) pull(at int, repo, tag string) {
 	if !h.mayBe(register{tagKind, repo, tag}, m.Digest.String(), start, end) {
 		a.w.violate("I1: %s: tag %s:%s gives %s, which it ought not to point at", a.name, repo, tag, i.name)
 	}
+	a.whole = a.direct // a tag is put only when all is there
+	defer func() { a.whole = false }()
 	for _, b := range i.blobs {
 		a.fetch(at, repo, b)
 	}
 	for _, c := range i.children {
 		a.pullManifest(at, repo, c)
+	}
+}
+
+// checkDangling looks whether a tag that can't be pulled is there. No clients are under way.
+func (a *actor) checkDangling(at int, repo, tag string) {
+	var d digest.Digest
+	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+		d, err = r.Resolve(ctx, repo, tag)
+		return err
+	})
+	if err != nil {
+		return
+	}
+	if !a.w.planted() || !a.w.history.lostSince(register{manifestKind, repo, d.String()}, present) {
+		a.w.violate("I1: %s: tag %s:%s points at %s, which is not there", a.name, repo, tag, d)
 	}
 }
 
@@ -279,7 +341,7 @@ func (a *actor) pullManifest(at int, repo string, i *image) {
 	end := h.now()
 	switch {
 	case registry.HasCode(err, registry.ManifestUnknown):
-		if a.w.manifestRequired(repo, i, start, end) {
+		if a.w.manifestRequired(repo, i, start, end) || a.whole && !h.lostSince(manifestRegister(repo, i), present) {
 			a.w.violate("I1: %s: manifest %s is in %s, and is unknown", a.name, i.name, repo)
 		}
 		return
@@ -324,7 +386,8 @@ func (a *actor) fetch(at int, repo string, b blob) {
 	if err == nil && !h.tried(blobRegister(repo, b), present, end) {
 		a.w.violate("I2: %s: %s serves %s, which nobody pushed there", a.name, repo, b.bytes)
 	}
-	if err == nil || unclear(err) || !a.w.required(repo, b, start, end) {
+	needed := a.w.required(repo, b, start, end) || a.whole && !h.lostSince(blobRegister(repo, b), present)
+	if err == nil || unclear(err) || !needed {
 		return // a blob that is not needed may go at any time, also while it is read
 	}
 	a.w.violate("I1: %s: %s of %s can't be pulled: %v", a.name, b.bytes, repo, err)

@@ -22,9 +22,9 @@ type smallCase struct {
 
 	leap   bool // at one point of a schedule where something is announced, so much time passes that announcements become void
 	faults bool // one call of a schedule fails, loses its reply, or is the last one of its process
-
-	tame bool // few enough schedules to be tried with faults each time
-	wild bool // so many schedules that they are tried on demand alone
+	apart  bool // collectors do not see each other\'s lease
+	tame   bool // few enough schedules to be tried with faults each time
+	wild   bool // so many schedules that they are tried on demand alone
 
 	mutant func(drivers.Driver) drivers.Driver
 }
@@ -156,7 +156,7 @@ func (e *explorer) back() bool {
 // begin makes the world of a case.
 func (c *smallCase) begin() *world {
 	w := newWorld(1000)
-	w.mutant = c.mutant
+	w.mutant, w.apart = c.mutant, c.apart
 	w.open()
 	before := &actor{w: w, name: "before", direct: true}
 	c.prepare(before)

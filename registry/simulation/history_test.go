@@ -154,6 +154,18 @@ func (h *history) lately(r register, value string, life time.Duration) bool {
 	return false
 }
 
+// longAgo reports whether anyone has tried to write the register longer ago than age.
+func (h *history) longAgo(r register, age time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.writes[r] {
+		if w.end != never && time.Since(w.at) > age {
+			return true
+		}
+	}
+	return false
+}
+
 // tried reports whether any request could have given the register the value before that point.
 func (h *history) tried(r register, value string, before int) bool {
 	h.mu.Lock()

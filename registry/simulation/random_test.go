@@ -53,12 +53,18 @@ func inBubble(t *testing.T, seed uint64, f func() *world) *outcome {
 func runRandom(seed uint64, mutant func(drivers.Driver) drivers.Driver) *world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld([]int{1000, 1000, 3}[r.IntN(3)])
-	w.mutant = mutant
+	w.mutant, w.apart = mutant, r.IntN(2) == 0
+	o := registry.CollectOptions{}
+	if r.IntN(3) == 0 {
+		o.Untagged, w.untagged = grace, true
+	}
+	if r.IntN(4) == 0 {
+		w.options.HistoryKeep = 4 * 24 * time.Hour
+	}
 	for range 2 + r.IntN(2) {
 		w.open()
 	}
 	w.prepare(r)
-	o := registry.CollectOptions{}
 	for i := range 1 + r.IntN(3) {
 		random := rand.New(rand.NewPCG(seed, uint64(100+i)))
 		w.start(fmt.Sprintf("client %d", i), func(a *actor) {
@@ -105,7 +111,7 @@ func (a *actor) act(r *rand.Rand) {
 	repo, tag := repos[r.IntN(len(repos))], tags[r.IntN(len(tags))]
 	i := a.w.universe.images[r.IntN(len(a.w.universe.images))]
 	b := a.w.universe.blobs[r.IntN(len(a.w.universe.blobs))]
-	switch r.IntN(16) {
+	switch r.IntN(20) {
 	case 0:
 		_ = a.deleteTag(at, repo, tag)
 	case 1:
@@ -118,7 +124,13 @@ func (a *actor) act(r *rand.Rand) {
 		a.pull(at, repo, tag)
 	case 5:
 		_ = a.push(at, repo, tag, i)
-	case 6, 7:
+	case 6:
+		_ = a.restoreTag(at, repo, tag, i)
+	case 7:
+		if r.IntN(3) == 0 {
+			_ = a.deleteRepository(at, repo)
+		}
+	case 8, 9:
 		_ = a.bringImage(r, repo, "", i)
 	default:
 		_ = a.bringImage(r, repo, tag, i)

@@ -78,10 +78,22 @@ var smallCases = []smallCase{
 		actors: []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageSmall) }},
 	},
 	{
-		name:    "two collectors, the first of which may be slow, and a mount from where it is not named",
-		prepare: unnamed, leap: true, wild: true,
+		name:    "two collectors that do not see each other, and a mount from where it is not named",
+		prepare: unnamed, apart: true, wild: true,
 		names:  []string{"collector 1", "collector 2", "mounter"},
 		actors: []func(*actor){collector(0), collector(1), func(a *actor) { _, _ = a.mount(2, "b", "a", blob0) }},
+	},
+	{
+		name:    "two collectors that do not see each other",
+		prepare: unlinked, apart: true,
+		names:  []string{"collector 1", "collector 2"},
+		actors: []func(*actor){collector(0), collector(1)},
+	},
+	{
+		name:    "two collectors that do not see each other, and an upload of a blob that nobody has any more",
+		prepare: unlinked, apart: true, wild: true,
+		names:  []string{"collector 1", "collector 2", "uploader"},
+		actors: []func(*actor){collector(0), collector(1), func(a *actor) { _ = a.upload(2, "a", blob0) }},
 	},
 	{
 		name:    "a collector, and a push of an image with a new blob and an old one",

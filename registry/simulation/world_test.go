@@ -29,6 +29,7 @@ type world struct {
 	store    *memory.Driver
 	options  registry.Options
 	mutant   func(drivers.Driver) drivers.Driver // a protocol broken on purpose; nil for none
+	apart    bool                                // collectors do not see each other\'s lease
 	universe *universe
 	history  history
 	untagged bool // collections remove manifests to which no tag leads
@@ -89,6 +90,9 @@ func (w *world) open() *replica {
 	r := &replica{w: w, id: len(w.replicas)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	var d drivers.Driver = w.store.Reopen(r.ask)
+	if w.apart {
+		d = ownLease(d)
+	}
 	if w.mutant != nil {
 		d = w.mutant(d)
 	}
@@ -137,6 +141,7 @@ type actor struct {
 	calls map[string]int // how often it made each call
 
 	tag    string // of the push under way
+	whole  bool   // what it pulls hangs on a tag
 	direct bool   // its calls are not scheduled: it prepares the store or looks at the end
 }
 
@@ -248,15 +253,6 @@ func (w *world) ready() (calls []*call, over bool) {
 		return cmp.Or(strings.Compare(a.actor.name, b.actor.name), strings.Compare(a.op, b.op), strings.Compare(a.key, b.key), cmp.Compare(a.n, b.n))
 	})
 	return calls, w.alive == 0
-}
-
-// sleeping reports whether an actor waits for the clock: it has not ended and no call of its waits.
-func (w *world) sleeping(calls []*call) bool {
-	waiting := map[*actor]bool{}
-	for _, c := range calls {
-		waiting[c.actor] = true
-	}
-	return len(waiting) < w.alive
 }
 
 // untilArrival lets the clock go on to where something happens.
