@@ -225,7 +225,7 @@ func (r *Registry) finishLink(ctx context.Context, repo string, d digest.Digest,
 		return blobRecord{}, err
 	}
 	put := replaced
-	const attempts = 5 // each but the last met somebody else at the link
+	const attempts = 5 // each but the last lost a race with a collector or a DELETE
 	for range attempts {
 		if put {
 			if err := r.driver.Put(ctx, key, []byte(id)); err != nil {
@@ -254,8 +254,7 @@ func (r *Registry) finishLink(ctx context.Context, repo string, d digest.Digest,
 				return blobRecord{}, err
 			}
 			if string(link.body) != id {
-				id = string(link.body) // somebody else's, as fresh; what was read belongs to ours
-				continue
+				return record, nil // somebody else's, fresher than ours; the record that was read does not belong to it
 			}
 		}
 		r.remember(repo, d, knownBlob{link: id, record: record, own: r.now()})

@@ -208,15 +208,17 @@ func (b *putBack) tagsAt(ctx context.Context, moment string) (map[digest.Digest]
 	prefix := repoPrefix(b.repo) + "history/"
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
+	seen := "" // the last tag that was found: a deletion that was broken off and gone on with can have left two entries
 	for entry, err := range b.driver.List(gctx, prefix, "", "") {
 		if err != nil {
 			return nil, errors.Join(err, g.Wait())
 		}
 		tag, rest, _ := strings.Cut(strings.TrimPrefix(entry.Key, prefix), "/")
 		at, d, ok := parseHistoryEntry(rest)
-		if !ok || at != moment {
+		if !ok || at != moment || tag == seen {
 			continue
 		}
+		seen = tag
 		g.Go(func() error {
 			_, err := b.driver.Stat(gctx, tagKey(b.repo, tag))
 			if err != nil && !errors.Is(err, drivers.ErrNotFound) {
