@@ -41,16 +41,27 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.all.Write(p)
 }
 
-// last is the last line about a request.
-func (l *lines) last(t *testing.T) (line struct{ Level, Err string }) {
+// line is a line of the log.
+type line struct{ Level, Err string }
+
+// until waits for a last line that is good, which can be written a little after the client has its answer, and returns the last one there
+// is.
+func (l *lines) until(t *testing.T, good func(line) bool) (last line) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := strings.Split(strings.TrimSpace(l.all.String()), "\n")
-	if err := json.Unmarshal([]byte(all[len(all)-1]), &line); err != nil {
-		t.Fatalf("%q: %v", all[len(all)-1], err)
+	const patience = 5 * time.Second
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
+		l.mu.Lock()
+		all := strings.Split(strings.TrimSpace(l.all.String()), "\n")
+		l.mu.Unlock()
+		if err := json.Unmarshal([]byte(all[len(all)-1]), &last); err != nil {
+			t.Fatalf("%q: %v", all[len(all)-1], err)
+		}
+		if good(last) || time.Now().After(end) {
+			return last
+		}
 	}
-	return line
 }
 
 // served is a site whose log is kept.
@@ -64,8 +75,9 @@ func served(t *testing.T, open func(*testing.T) drivers.Driver, o api.Options) (
 func (c *caller) fails(log *lines, send, body, want, why string) {
 	c.t.Helper()
 	a := c.do(step{send, body, want, ""})
-	if line := log.last(c.t); line.Level != "ERROR" || !regexp.MustCompile(why).MatchString(line.Err) {
-		c.t.Errorf("%s: the log says %s %q, want a match of %q", send, line.Level, line.Err, why)
+	good := func(l line) bool { return l.Level == "ERROR" && regexp.MustCompile(why).MatchString(l.Err) }
+	if last := log.until(c.t, good); !good(last) {
+		c.t.Errorf("%s: the log says %s %q, want a match of %q", send, last.Level, last.Err, why)
 	}
 	if strings.Contains(a.body, "/") && !strings.Contains(a.body, "http.idle_timeout") {
 		c.t.Errorf("%s: the client is told of a path: %s", send, a.body)
@@ -287,7 +299,7 @@ func TestFaultNetwork(t *testing.T) {
 		want, why string
 	}{
 		{"busy", faultproxy.SlowDown, unavailable, `busy or out of reach.*made by the test`},
-		{"the connection breaks", faultproxy.Reset, unavailable, `busy or out of reach.*(EOF|reset|broken pipe|[Cc]losed by foreign host)`},
+		{"the connection breaks", faultproxy.Reset, unavailable, `busy or out of reach.*(EOF|reset|broken pipe|[Cc]losed by foreign host|server closed idle connection)`},
 		{"silent: the connection is half closed, or the request is lost", faultproxy.Hang, unavailable, `busy or out of reach.*timeout`},
 		{"permission lost", faultproxy.Denied, "500 UNKNOWN", `refuses permission.*(made by the test|Access Denied|403)`},
 	} {
@@ -371,8 +383,11 @@ func TestFaultWrongBytes(t *testing.T) {
 		if broken := a.err != nil && len(a.body) < len(content); !broken && a.status != http.StatusInternalServerError {
 			t.Errorf("%d bytes of %d and %v", len(a.body), len(content), a.err)
 		}
-		if line := log.last(t); !strings.Contains(line.Err, "something else than was stored") && !strings.Contains(line.Err, "busy or out of reach") {
-			t.Errorf("the log says %s %q", line.Level, line.Err)
+		good := func(l line) bool {
+			return strings.Contains(l.Err, "something else than was stored") || strings.Contains(l.Err, "busy or out of reach")
+		}
+		if last := log.until(t, good); !good(last) {
+			t.Errorf("the log says %s %q", last.Level, last.Err)
 		}
 	}
 	wrong.set(false)
@@ -429,7 +444,7 @@ func TestFaultStoreDown(t *testing.T) {
 	c.all(then(pushed("1"), beginning, step{"PATCH $U", big, "202", ""}))
 	gate.shut()
 	begun := time.Now()
-	const unavailable, why = "503 UNAVAILABLE | Retry-After: *", `busy or out of reach.*(EOF|reset|refused|broken pipe|[Cc]losed by foreign host)`
+	const unavailable, why = "503 UNAVAILABLE | Retry-After: *", `busy or out of reach.*(EOF|reset|refused|broken pipe|[Cc]losed by foreign host|server closed idle connection)`
 	for time.Since(begun) < down {
 		c.fails(log, "GET $R/manifests/1", "", unavailable, why)
 		c.fails(log, "GET $R/blobs/"+sum(layer), "", unavailable, why)
