@@ -2,10 +2,11 @@
 # make test  installs what the tests need and runs all of them
 # make unit  runs the tests that need no servers and no clients
 # make conformance   runs longshore conformance on a new MinIO
+# make bench         writes docs/performance.md: Longshore beside other registries
 # make fuzz          runs each fuzz test for FUZZTIME
 # make stores        writes docs/stores.md: all suites on all stores
 
-.PHONY: build try test unit check tools apt conformance stores fuzz
+.PHONY: build try test unit check tools apt conformance stores fuzz bench
 
 # The tools that the tests need, in the versions that they were tried with. go install builds them into TOOLS.
 GO_TOOLS = \
@@ -37,6 +38,7 @@ try: apt
 test: apt tools check
 	go run ./e2e/report -require e2e/required.txt \
 		'test -race -tags integration -count 1 -timeout 30m ./...' \
+		'test -count 1 -timeout 20m -run ^TestTheChecker ./registry/simulation' \
 		'test -tags e2e -count 1 -timeout 40m ./e2e'
 
 stores: apt tools
@@ -46,6 +48,12 @@ stores: apt tools
 
 unit:
 	go test -race ./...
+
+bench: DEBIAN_PACKAGES = nginx-light
+bench: apt
+	for tool in github.com/distribution/distribution/v3/cmd/registry@v3.1.2 $(filter github.com/minio/minio@%,$(GO_TOOLS)); do \
+		GOBIN=$(LONGSHORE_TOOLS) go install "$$tool" || exit 1; done
+	go run ./bench/peers
 
 FUZZTIME ?= 10s
 fuzz:
