@@ -216,8 +216,8 @@ func (d *Driver) whose(ctx context.Context, i image) (outcome, error) {
 // remove deletes an image, and its data. One that is gone is no error.
 func (d *Driver) remove(ctx context.Context, id string) error {
 	_, err := d.run(ctx, call{method: http.MethodDelete, path: "images/" + id}, nil)
-	if statusOf(err) == http.StatusNotFound {
-		return nil
+	if statusOf(err) == http.StatusNotFound || statusOf(err) == http.StatusBadRequest && strings.Contains(err.Error(), "from deleted to deleted") {
+		return nil // the latter is said while another request deletes it
 	}
 	return err
 }

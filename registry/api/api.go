@@ -20,6 +20,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry"
 )
 
@@ -164,7 +165,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, h handler) {
 			err = &statusError{http.StatusInternalServerError, unknown, "the registry failed; its log says more", nil}
 		}
 		answered := err == nil || s.answerError(out, err)
-		s.logRequest(out, r, start, err)
+		s.logRequest(out, r, start, err, !answered)
 		if !answered {
 			panic(http.ErrAbortHandler) // else net/http would end the answer as if it were whole
 		}
@@ -172,10 +173,12 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, h handler) {
 	err = h(out, r)
 }
 
-func (s *server) logRequest(w *response, r *http.Request, start time.Time, err error) {
+// logRequest writes the line of a request. broken says that err came when a part of the answer had gone out already.
+func (s *server) logRequest(w *response, r *http.Request, start time.Time, err error, broken bool) {
 	level := slog.LevelDebug
+	var store *drivers.Error
 	switch {
-	case w.status >= 500:
+	case w.status >= 500, broken && r.Context().Err() == nil && errors.As(err, &store):
 		level = slog.LevelError
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPatch:
 		level = slog.LevelInfo

@@ -123,7 +123,7 @@ func inFolder(root string) func(*testing.T) drivers.Driver {
 }
 
 func TestFaultDiskFull(t *testing.T) {
-	for name, options := range map[string]string{"no blocks": "size=8m", "no inodes": "size=64m,nr_inodes=60"} {
+	for name, options := range map[string]string{"no blocks": "size=8m", "no inodes": "size=64m,nr_inodes=140"} {
 		t.Run(name, func(t *testing.T) {
 			root := tmpfs(t, options)
 			c, log := served(t, inFolder(root), api.Options{})
