@@ -254,6 +254,13 @@ func (s stored) needManifest(needed map[string]bool, repo, key string) {
 	}
 }
 
+// plant counts something that is made to fail. Only the scheduler does.
+func (w *world) plant(kind string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults[kind]++
+}
+
 // planted reports whether anything was made to fail in this run.
 func (w *world) planted() bool {
 	w.mu.Lock()

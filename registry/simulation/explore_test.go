@@ -1,3 +1,5 @@
+//go:build !race
+
 package simulation
 
 import (
@@ -251,20 +253,20 @@ func (c *smallCase) choices(w *world, calls []*call) (all []choice) {
 func (w *world) take(c choice, calls []*call) {
 	switch c.fault {
 	case ": fails":
-		w.faults["failures"]++
+		w.plant("failures")
 		w.let(c.call, memory.Outcome{Err: errPlanted}, c.fault)
 		return
 	case ": reply lost":
-		w.faults["lost replies"]++
+		w.plant("lost replies")
 		w.let(c.call, memory.Outcome{Err: errLost, Stored: true}, c.fault)
 		return
 	case ": crash, not done", ": crash, done":
-		w.faults["crashes"]++
+		w.plant("crashes")
 		w.crash(c.call.replica, calls, func(p *call) bool { return p == c.call && c.fault == ": crash, done" })
 		return
 	}
 	if c.op == "leap" {
-		w.faults["delays"]++
+		w.plant("delays")
 		w.note("time passes")
 		time.Sleep(2 * time.Minute)
 		return

@@ -37,7 +37,7 @@ var mutants = []struct {
 	{"a collector takes young links", "I1:", youngIsOld("repos/")},
 }
 
-// TestTheCheckerFindsBrokenProtocols is not run with the race detector, with which it takes ten times as long. It runs the small cases, then random schedules, with each mutant until one violates the invariant.
+// TestTheCheckerFindsBrokenProtocols runs the small cases, then random schedules, with each mutant until one violates the invariant.
 func TestTheCheckerFindsBrokenProtocols(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {

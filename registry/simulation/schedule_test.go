@@ -47,7 +47,7 @@ func (w *world) run(r *rand.Rand, m moods) {
 		case r.Float64() < m.tick:
 			d := []time.Duration{60 * time.Millisecond, time.Second, 10 * time.Second, 35 * time.Second, 75 * time.Second, 150 * time.Second}[r.IntN(6)]
 			w.note("%v pass", d)
-			w.faults["delays"]++
+			w.plant("delays")
 			time.Sleep(d)
 			continue
 		}
@@ -72,13 +72,13 @@ func (w *world) step(r *rand.Rand, m moods, c *call, calls []*call) {
 	}
 	switch p := r.Float64(); {
 	case p < m.fail:
-		w.faults["failures"]++
+		w.plant("failures")
 		w.let(c, memory.Outcome{Err: errPlanted}, ": fails")
 	case p < m.fail+m.lose && c.changes():
-		w.faults["lost replies"]++
+		w.plant("lost replies")
 		w.let(c, w.lost(r, c), ": reply lost")
 	case p < m.fail+m.lose+m.crash && w.faults["crashes"] < m.crashes:
-		w.faults["crashes"]++
+		w.plant("crashes")
 		w.crash(c.replica, calls, func(c *call) bool { return c.changes() && r.IntN(2) == 0 })
 	default:
 		w.let(c, memory.Outcome{}, "")
