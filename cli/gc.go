@@ -9,10 +9,8 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,29 +41,15 @@ The exit code is 1 if the store refused something, or another process collects a
 	dry := c.Flags().BoolP("dry-run", "n", false, "remove nothing, and list what would be removed")
 	verbose := c.Flags().BoolP("verbose", "v", false, "list each thing that is removed")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		l, err := p.load(args)
-		if err != nil {
-			return err
-		}
-		store, err := l.driver.open(ctx)
-		if err != nil {
-			return l.placed(err)
-		}
-		defer closeDriver(store)
-		r, err := registry.Open(ctx, store, registryOptions(l.settings, p.newLogger(l.Log)))
-		if err != nil {
-			return l.placed(err)
-		}
-		defer r.Close()
-		show := &gcOutput{out: p.stdout, json: output.value == "json", each: *dry || *verbose, progress: p.showProgress()}
-		o := collectOptions(l)
-		o.DryRun, o.Removed, o.Progress = *dry, show.removed, show.doing
-		began := time.Now()
-		report, err := r.Collect(ctx, o)
-		show.end(report, time.Since(began), err)
-		return gcResult(ctx, report, err)
+		return p.onStore(c, args, func(ctx context.Context, r *registry.Registry, l loaded) error {
+			show := &gcOutput{out: p.stdout, json: output.value == "json", each: *dry || *verbose, progress: p.showProgress()}
+			o := collectOptions(l)
+			o.DryRun, o.Removed, o.Progress = *dry, show.removed, show.doing
+			began := time.Now()
+			report, err := r.Collect(ctx, o)
+			show.end(report, time.Since(began), err)
+			return gcResult(ctx, report, err)
+		})
 	}
 	return c
 }
