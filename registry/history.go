@@ -127,29 +127,9 @@ func (r *Registry) TagHistory(ctx context.Context, repo, tag, last string, n int
 	if more {
 		next = strings.TrimPrefix(keys[n-1], prefix)
 	}
-	all := make([]*PastTag, len(keys))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i, key := range keys {
-		g.Go(func() error {
-			o, err := r.reads.get(gctx, key)
-			if errors.Is(err, drivers.ErrNotFound) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			all[i], err = decodePastTag(key, o.body)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	list, err = readEach(ctx, r, keys, decodePastTag)
+	if err != nil {
 		return nil, "", err
-	}
-	list = []PastTag{}
-	for _, one := range all {
-		if one != nil {
-			list = append(list, *one)
-		}
 	}
 	return list, next, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -139,7 +140,16 @@ func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, 
 		}
 		keys = append(keys, entry.Key)
 	}
-	all := make([]*v1.Descriptor, len(keys))
+	all, err := readEach(ctx, r, keys, decodeReferrer)
+	if err != nil {
+		return nil, "", err
+	}
+	return slices.DeleteFunc(all, func(one v1.Descriptor) bool { return artifactType != nil && *artifactType != one.ArtifactType }), next, nil
+}
+
+// readEach reads the objects at keys side by side, and leaves out those that have gone meanwhile. The list is never nil.
+func readEach[T any](ctx context.Context, r *Registry, keys []string, decode func(key string, body []byte) (*T, error)) ([]T, error) {
+	all := make([]*T, len(keys))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, key := range keys {
@@ -150,20 +160,20 @@ func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, 
 			} else if err != nil {
 				return err
 			}
-			all[i], err = decodeReferrer(key, o.body)
+			all[i], err = decode(key, o.body)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	list = []v1.Descriptor{}
+	list := []T{}
 	for _, one := range all {
-		if one != nil && (artifactType == nil || *artifactType == one.ArtifactType) {
+		if one != nil {
 			list = append(list, *one)
 		}
 	}
-	return list, next, nil
+	return list, nil
 }
 
 // decodeReferrer reads the entry at key, which ends in the digest of the referrer.
