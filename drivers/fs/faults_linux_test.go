@@ -12,27 +12,13 @@ import (
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
+	"github.com/longshore-registry/longshore/internal/tmpfstest"
 )
-
-// mount gives t a small file system of its own, in memory. It takes root to run these tests.
-func mount(t *testing.T, options string) string {
-	t.Helper()
-	folder := t.TempDir()
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, options); err != nil {
-		t.Fatalf("this test has to mount a tmpfs, which takes root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(folder, 0); err != nil {
-			t.Errorf("unmount: a file is open still? %v", err)
-		}
-	})
-	return folder
-}
 
 func TestAFullDisk(t *testing.T) {
 	for name, options := range map[string]string{"no blocks": "size=1m", "no inodes": "size=16m,nr_inodes=80"} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, Config{Root: mount(t, options)})
+			d := open(t, Config{Root: tmpfstest.Mount(t, options)})
 			put(t, d, "old", "old")
 			var full error
 			for i := 0; full == nil && i < 100; i++ {
@@ -67,7 +53,7 @@ func TestAFullDisk(t *testing.T) {
 }
 
 func TestAReadOnlyFileSystem(t *testing.T) {
-	root := mount(t, "size=1m")
+	root := tmpfstest.Mount(t, "size=1m")
 	d := open(t, Config{Root: root})
 	put(t, d, "a/b", "old")
 	state := suspended(t, d, "a/w", "x")

@@ -26,6 +26,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers/minio"
 	"github.com/longshore-registry/longshore/internal/faultproxy"
 	"github.com/longshore-registry/longshore/internal/miniotest"
+	"github.com/longshore-registry/longshore/internal/tmpfstest"
 	"github.com/longshore-registry/longshore/registry/api"
 )
 
@@ -97,21 +98,6 @@ func (c *caller) pulls() {
 	c.all(steps{{"GET $R/manifests/1", "", "200", image()}, {"GET $R/blobs/" + sum(layer), "", "200", layer}})
 }
 
-// tmpfs gives t a small file system of its own. It takes root.
-func tmpfs(t *testing.T, options string) string {
-	t.Helper()
-	folder := t.TempDir()
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, options); err != nil {
-		t.Fatalf("this test has to mount a tmpfs, which takes root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(folder, 0); err != nil {
-			t.Errorf("unmount: a file is open still? %v", err)
-		}
-	})
-	return folder
-}
-
 func inFolder(root string) func(*testing.T) drivers.Driver {
 	return func(t *testing.T) drivers.Driver {
 		d, err := fs.Open(t.Context(), fs.Config{Root: root, Durability: fs.Full})
@@ -125,7 +111,7 @@ func inFolder(root string) func(*testing.T) drivers.Driver {
 func TestFaultDiskFull(t *testing.T) {
 	for name, options := range map[string]string{"no blocks": "size=8m", "no inodes": "size=64m,nr_inodes=140"} {
 		t.Run(name, func(t *testing.T) {
-			root := tmpfs(t, options)
+			root := tmpfstest.Mount(t, options)
 			c, log := served(t, inFolder(root), api.Options{})
 			c.all(pushed("1"))
 			filler := fill(t, root)
@@ -168,7 +154,7 @@ func fill(t *testing.T, root string) (paths []string) {
 }
 
 func TestFaultReadOnly(t *testing.T) {
-	root := tmpfs(t, "size=16m")
+	root := tmpfstest.Mount(t, "size=16m")
 	c, log := served(t, inFolder(root), api.Options{})
 	c.all(then(pushed("1"), beginning))
 	remount := func(flags uintptr) {
