@@ -103,6 +103,14 @@ func (b *bay) start(name string, port int, cmd *exec.Cmd) (server, error) {
 	return server{bench.Target{Name: name, URL: u, PIDs: []int{cmd.Process.Pid}}, process}, err
 }
 
+// counted gives the server's requests to the store, if a proxy counts them.
+func (s server) counted(to store) server {
+	if to.proxy != nil {
+		s.Calls = to.proxy.calls.Load
+	}
+	return s
+}
+
 // folder is a new one.
 func (b *bay) folder() (string, error) {
 	b.made++
@@ -116,6 +124,8 @@ type store struct {
 
 	bucket, endpoint string // the latter may be that of a proxy
 	user, password   string
+
+	proxy *proxy // that counts; nil if there is none
 }
 
 func (b *bay) onFolder() (store, error) {
@@ -142,15 +152,18 @@ func (b *bay) onMinIO(ctx context.Context) (store, error) {
 	return to, c.MakeBucket(ctx, to.bucket, minio.MakeBucketOptions{Region: miniotest.Region})
 }
 
-// farAway puts a proxy in front of a store, which counts requests and delays each.
-func (b *bay) farAway(to store, delay time.Duration) (store, *proxy, error) {
-	p, err := newProxy(to.endpoint, delay)
+// onMinIOFar is onMinIO behind a proxy, which counts requests and delays each.
+func (b *bay) onMinIOFar(ctx context.Context, delay time.Duration) (store, error) {
+	to, err := b.onMinIO(ctx)
 	if err != nil {
-		return to, nil, err
+		return to, err
 	}
-	b.closers = append(b.closers, p.close)
-	to.endpoint = p.url
-	return to, p, nil
+	if to.proxy, err = newProxy(to.endpoint, delay); err != nil {
+		return to, err
+	}
+	b.closers = append(b.closers, to.proxy.close)
+	to.endpoint = to.proxy.url
+	return to, nil
 }
 
 // longshore starts Longshore on a store, with the defaults of all settings.
@@ -167,7 +180,8 @@ func (b *bay) longshore(to store) (server, error) {
 		cmd.Env = append(cmd.Env, "LONGSHORE_STORAGE_S3_ENDPOINT="+to.endpoint, "LONGSHORE_STORAGE_S3_BUCKET="+to.bucket,
 			"LONGSHORE_STORAGE_S3_ACCESS_KEY="+to.user, "LONGSHORE_STORAGE_S3_SECRET_KEY="+to.password)
 	}
-	return b.start(longshoreName, port, cmd)
+	s, err := b.start(longshoreName, port, cmd)
+	return s.counted(to), err
 }
 
 // The names of targets.
@@ -192,7 +206,7 @@ func (b *bay) peers(next func() (store, error)) (all []server, err error) {
 			return all, err
 		}
 		if ok {
-			all = append(all, one)
+			all = append(all, one.counted(to))
 		}
 	}
 	return all, nil

@@ -172,7 +172,6 @@ func callsText(r *bench.Result) string     { return bench.Figure(r.Calls) }
 func medianText(r *bench.Result) string    { return bench.Span(r.P50) }
 func medianOf(r *bench.Result) float64     { return float64(r.P50) }
 func firstByteText(r *bench.Result) string { return bench.Span(r.First) }
-func through(to server, p *proxy) server   { to.Calls = p.calls.Load; return to }
 func times(a, b float64) string            { return bench.Figure(divided(a, b)) + "×" }
 func divided(a, b float64) float64 {
 	if b == 0 {
@@ -183,42 +182,18 @@ func divided(a, b float64) float64 {
 
 // pair starts Longshore and the other registries on MinIO, all behind counting proxies.
 func (b *bay) pair(ctx context.Context, delay time.Duration) (ours server, others []server, err error) {
-	next := func() (store, *proxy, error) {
-		to, err := b.onMinIO(ctx)
-		if err != nil {
-			return to, nil, err
-		}
-		return b.farAway(to, delay)
-	}
-	to, p, err := next()
-	if err != nil {
-		return ours, nil, err
-	}
-	if ours, err = b.longshore(to); err != nil {
-		return ours, nil, err
-	}
-	ours = through(ours, p)
-	var proxies []*proxy
-	others, err = b.peers(func() (store, error) {
-		to, p, err := next()
-		proxies = append(proxies, p)
-		return to, err
-	})
-	for i := range others {
-		others[i] = through(others[i], proxies[i])
-	}
-	return ours, others, err
+	return b.on(func() (store, error) { return b.onMinIOFar(ctx, delay) })
 }
 
-// onFolders starts Longshore and the other registries, each on a folder.
-func (b *bay) onFolders() (ours server, others []server, err error) {
-	to, err := b.onFolder()
+// on starts Longshore and the other registries, each on a store of its own.
+func (b *bay) on(next func() (store, error)) (ours server, others []server, err error) {
+	to, err := next()
 	if err != nil {
 		return ours, nil, err
 	}
 	if ours, err = b.longshore(to); err != nil {
 		return ours, nil, err
 	}
-	others, err = b.peers(b.onFolder)
+	others, err = b.peers(next)
 	return ours, others, err
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func pullFolder(ctx context.Context, b *bay) (out outcome, err error) {
-	ours, others, err := b.onFolders()
+	ours, others, err := b.on(b.onFolder)
 	if err != nil {
 		return out, err
 	}
@@ -71,15 +71,11 @@ func pullS3(ctx context.Context, b *bay) (out outcome, err error) {
 		to.endpoint = n.url
 		return to, nil
 	}
+	ours, others, err := b.on(narrowed)
+	if err != nil {
+		return out, err
+	}
 	to, err := narrowed()
-	if err != nil {
-		return out, err
-	}
-	ours, err := b.longshore(to)
-	if err != nil {
-		return out, err
-	}
-	others, err := b.peers(narrowed)
 	if err != nil {
 		return out, err
 	}
@@ -125,7 +121,7 @@ func (b *bay) plainGet(ctx context.Context, to store, size int64) (server, error
 }
 
 func manifestsFolder(ctx context.Context, b *bay) (out outcome, err error) {
-	ours, others, err := b.onFolders()
+	ours, others, err := b.on(b.onFolder)
 	if err != nil {
 		return out, err
 	}
@@ -159,15 +155,7 @@ func manifestsFolder(ctx context.Context, b *bay) (out outcome, err error) {
 }
 
 func manifestsMinIO(ctx context.Context, b *bay) (out outcome, err error) {
-	to, err := b.onMinIO(ctx)
-	if err != nil {
-		return out, err
-	}
-	ours, err := b.longshore(to)
-	if err != nil {
-		return out, err
-	}
-	others, err := b.peers(func() (store, error) { return b.onMinIO(ctx) })
+	ours, others, err := b.on(func() (store, error) { return b.onMinIO(ctx) })
 	if err != nil {
 		return out, err
 	}

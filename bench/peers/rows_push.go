@@ -112,11 +112,8 @@ func pushS3(ctx context.Context, b *bay) (out outcome, err error) {
 
 // putAlone is how many MB/s the store takes from minio-go, through a proxy.
 func (b *bay) putAlone(ctx context.Context, rounds int) (float64, error) {
-	to, err := b.onMinIO(ctx)
+	to, err := b.onMinIOFar(ctx, 0)
 	if err != nil {
-		return 0, err
-	}
-	if to, _, err = b.farAway(to, 0); err != nil {
 		return 0, err
 	}
 	c, err := b.clientOf(to)
@@ -142,29 +139,16 @@ func (b *bay) putAlone(ctx context.Context, rounds int) (float64, error) {
 
 // commits times the end of uploads of different sizes.
 func commits(ctx context.Context, b *bay) (out outcome, err error) {
-	to, err := b.onMinIO(ctx)
-	if err != nil {
-		return out, err
-	}
-	to, p, err := b.farAway(to, away)
-	if err != nil {
-		return out, err
-	}
-	ours, err := b.longshore(to)
-	if err != nil {
-		return out, err
-	}
-	others, err := b.peers(func() (store, error) {
-		to, err := b.onMinIO(ctx)
-		if err != nil {
-			return to, err
-		}
-		to, _, err = b.farAway(to, away)
+	var all []store
+	ours, others, err := b.on(func() (store, error) {
+		to, err := b.onMinIOFar(ctx, away)
+		all = append(all, to)
 		return to, err
 	})
 	if err != nil {
 		return out, err
 	}
+	p := all[0].proxy // ours
 	sizes, names := []int64{1 << 20, 1 << 30, 10 << 30}, "1 MiB, 1 GiB, 10 GiB"
 	if b.quick {
 		sizes, names = []int64{1 << 20, 64 << 20, 128 << 20}, "1 MiB, 64 MiB, 128 MiB"
@@ -219,7 +203,7 @@ func commits(ctx context.Context, b *bay) (out outcome, err error) {
 }
 
 func pushFolder(ctx context.Context, b *bay) (out outcome, err error) {
-	ours, others, err := b.onFolders()
+	ours, others, err := b.on(b.onFolder)
 	if err != nil {
 		return out, err
 	}
@@ -247,7 +231,7 @@ func pushFolder(ctx context.Context, b *bay) (out outcome, err error) {
 }
 
 func pushSmall(ctx context.Context, b *bay) (out outcome, err error) {
-	ours, others, err := b.onFolders()
+	ours, others, err := b.on(b.onFolder)
 	if err != nil {
 		return out, err
 	}

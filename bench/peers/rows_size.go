@@ -213,11 +213,7 @@ func start(ctx context.Context, b *bay) (out outcome, err error) {
 
 // memoryUse has 64 uploads of 1 GiB at once, to MinIO, each registry with its defaults.
 func memoryUse(ctx context.Context, b *bay) (out outcome, err error) {
-	to, err := b.onMinIO(ctx)
-	if err != nil {
-		return out, err
-	}
-	ours, err := b.longshore(to)
+	ours, others, err := b.on(func() (store, error) { return b.onMinIO(ctx) })
 	if err != nil {
 		return out, err
 	}
@@ -233,10 +229,6 @@ func memoryUse(ctx context.Context, b *bay) (out outcome, err error) {
 		limit = time.Hour
 	}
 	peak, sent, err := many(ctx, ours, count, limit)
-	if err != nil {
-		return out, err
-	}
-	others, err := b.peers(func() (store, error) { return b.onMinIO(ctx) })
 	if err != nil {
 		return out, err
 	}
