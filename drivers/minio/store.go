@@ -68,14 +68,17 @@ func (s store) SendPart(ctx context.Context, full, upload string, number int, bo
 	if sums.CRC32C != "" {
 		opts.CustomHeader.Set(headerCRC32C, sums.CRC32C)
 	}
-	_, err = s.d.try(ctx, func() error {
+	err = failures().TryPart(ctx, s.d.c.Attempts, func() error {
 		lent := wire.Lend(body)
 		defer lent.TakeBack()
 		sent, err := s.d.core.PutObjectPart(ctx, s.d.bucket, full, upload, number, lent, int64(len(body)), opts)
 		etag = parts.TrimETag(sent.ETag)
 		return err
+	}, func() error {
+		_, err := s.FirstPart(ctx, full, upload)
+		return err
 	})
-	return etag, failures().NoUpload(err)
+	return etag, err
 }
 
 // FirstPart is one ListParts.

@@ -69,7 +69,7 @@ func (s store) SendPart(ctx context.Context, full, upload string, number int, bo
 		Bucket: &s.d.c.Bucket, Key: &full, UploadId: &upload, PartNumber: aws.Int32(int32(number)), ContentLength: aws.Int64(int64(len(body))),
 		ChecksumCRC32C: optional(sums.CRC32C), ContentMD5: optional(sums.MD5),
 	}
-	_, err = s.d.try(ctx, func() error {
+	err = failures().TryPart(ctx, s.d.c.Attempts, func() error {
 		lent := wire.Lend(body)
 		defer lent.TakeBack()
 		in.Body = stream(lent, body)
@@ -78,8 +78,11 @@ func (s store) SendPart(ctx context.Context, full, upload string, number int, bo
 			etag = parts.TrimETag(aws.ToString(out.ETag))
 		}
 		return err
+	}, func() error {
+		_, err := s.FirstPart(ctx, full, upload)
+		return err
 	})
-	return etag, failures().NoUpload(err)
+	return etag, err
 }
 
 // FirstPart is one ListParts.

@@ -198,6 +198,23 @@ func (e Errors) TryComplete(ctx context.Context, attempts int, server func(err e
 	return calls, e.NoUpload(err)
 }
 
+// TryPart is [wire.Try] for a request that sends a part; its error is that of [Errors.NoUpload]. A server that finds the upload gone may answer
+// and close before it has read the body, and then the answer is lost to a connection that was reset. So where the last attempt ended in
+// that way, look, a request about the upload, tells.
+func (e Errors) TryPart(ctx context.Context, attempts int, f, look func() error) error {
+	_, err := wire.Try(ctx, attempts, e.Retryable, f)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	var late interface{ Timeout() bool }
+	if _, answered := e.Answer(err); !answered && e.Retryable(err) && !(errors.As(err, &late) && late.Timeout()) {
+		if lookErr := look(); errors.Is(lookErr, ErrNoUpload) {
+			return lookErr
+		}
+	}
+	return e.NoUpload(err)
+}
+
 // Skew says how far the store's clock is from ours, as far as its answer tells.
 func Skew(header http.Header) string {
 	theirs, err := http.ParseTime(header.Get("Date"))

@@ -2,6 +2,8 @@ package bucket
 
 import (
 	"errors"
+	"os"
+	"syscall"
 	"testing"
 )
 
@@ -10,12 +12,53 @@ type said Answer
 
 func (s said) Error() string { return s.Code }
 
+// tested makes the errors of a driver whose store answers with said.
+var tested = Errors{Driver: "test", Answer: func(err error) (Answer, bool) {
+	var s said
+	ok := errors.As(err, &s)
+	return Answer(s), ok
+}}
+
+func TestTryPart(t *testing.T) {
+	reset, late := syscall.ECONNRESET, os.ErrDeadlineExceeded
+	gone, slow := said{"NoSuchUpload", 404}, said{"SlowDown", 503}
+	for _, test := range []struct {
+		name    string
+		answers []error // to the request, one after the other
+		look    error
+		looks   int
+		gone    bool
+		want    error
+	}{
+		{name: "sent", answers: []error{nil}},
+		{name: "sent again", answers: []error{reset, slow, nil}},
+		{name: "gone", answers: []error{gone}, gone: true, want: gone},
+		{name: "gone, and the answer is lost every time", answers: []error{reset, reset, reset}, look: gone, looks: 1, gone: true, want: gone},
+		{name: "the connection breaks, and the upload is there", answers: []error{reset, reset, reset}, looks: 1, want: reset},
+		{name: "out of reach", answers: []error{reset, reset, reset}, look: reset, looks: 1, want: reset},
+		{name: "silent", answers: []error{late, late, late}, look: gone, want: late},
+		{name: "busy", answers: []error{slow, slow, slow}, look: gone, want: slow},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tried, looks := 0, 0
+			err := tested.TryPart(t.Context(), 3, func() error {
+				tried++
+				return test.answers[tried-1]
+			}, func() error {
+				looks++
+				return tested.NoUpload(test.look)
+			})
+			if tried != len(test.answers) || looks != test.looks {
+				t.Errorf("%d requests, %d looks, want %d, %d", tried, looks, len(test.answers), test.looks)
+			}
+			if !errors.Is(err, test.want) || errors.Is(err, ErrNoUpload) != test.gone {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestTryComplete(t *testing.T) {
-	e := Errors{Driver: "test", Answer: func(err error) (Answer, bool) {
-		var s said
-		ok := errors.As(err, &s)
-		return Answer(s), ok
-	}}
 	busy, gone, slow := said{"InternalError", 500}, said{"NoSuchKey", 404}, said{"SlowDown", 503}
 	for _, test := range []struct {
 		name    string
@@ -34,12 +77,12 @@ func TestTryComplete(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tried, looks := 0, 0
-			calls, err := e.TryComplete(t.Context(), 5, func(error) string { return "" }, func() error {
+			calls, err := tested.TryComplete(t.Context(), 5, func(error) string { return "" }, func() error {
 				tried++
 				return test.answers[tried-1]
 			}, func() error {
 				looks++
-				return e.NoUpload(test.look)
+				return tested.NoUpload(test.look)
 			})
 			if calls != test.calls || tried != len(test.answers) || looks != test.looks {
 				t.Errorf("%d calls of %d requests, %d looks, want %d, %d, %d", calls, tried, looks, test.calls, len(test.answers), test.looks)
