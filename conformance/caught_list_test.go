@@ -1,9 +1,11 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -98,6 +100,18 @@ func listFaults() []fault {
 				}
 				return es
 			})
+		}},
+		{"List ends at the caller's limit", "List/ends at no limit of the caller's", func(b *broken) {
+			b.list = func(ctx context.Context, prefix, after, delimiter string) iter.Seq2[drivers.Entry, error] {
+				return func(yield func(drivers.Entry, error) bool) {
+					left := cmp.Or(drivers.ListLimit(ctx), math.MaxInt)
+					for e, err := range b.Driver.List(ctx, prefix, after, delimiter) {
+						if left--; left < 0 || !yield(e, err) {
+							return
+						}
+					}
+				}
+			}
 		}},
 		{"List can be ranged over once", "List/the caller may stop anywhere, and begin again", func(b *broken) {
 			b.list = func(ctx context.Context, prefix, after, delimiter string) iter.Seq2[drivers.Entry, error] {

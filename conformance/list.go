@@ -116,6 +116,24 @@ func listTests() []test {
 				t.Errorf("by 500: %d entries, want %d", len(paged), len(keys))
 			}
 		}},
+		{name: "List/ends at no limit of the caller's", run: func(t testing.TB, s *suite) {
+			d, keys := s.filled(t)
+			for _, limit := range []int{1, 100, 1000} {
+				ctx := drivers.WithListLimit(t.Context(), limit)
+				for _, of := range []struct{ after, delimiter string }{{"", ""}, {keys[len(keys)/2], ""}, {keys[0], "/"}} {
+					var got []string
+					for e, err := range d.List(ctx, "l/", of.after, of.delimiter) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						got = append(got, e.Key)
+					}
+					if want := wantList(keys, "l/", of.after, of.delimiter); !slices.Equal(got, want) {
+						t.Errorf("with a limit of %d after %q: %d entries, want %d; first difference at %d", limit, of.after, len(got), len(want), firstDifference(got, want))
+					}
+				}
+			}
+		}},
 		{name: "List/the caller may stop anywhere, and begin again", run: func(t testing.TB, s *suite) {
 			d, keys := s.filled(t)
 			listing := d.List(t.Context(), "l/", "", "")

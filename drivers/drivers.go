@@ -55,7 +55,7 @@ type Driver interface {
 
 	// List yields the entries whose key begins with prefix and sorts after after, in the order of
 	// their bytes, fetching page by page as the caller goes on: the first hundred of ten
-	// million cost one request. delimiter is "" or "/"; with "/", all keys that have a slash beyond
+	// million cost one request. Callers who want few say so by WithListLimit. delimiter is "" or "/"; with "/", all keys that have a slash beyond
 	// prefix are rolled up into one entry, IsPrefix, whose Key ends with that slash; it too
 	// is left out unless it sorts after after. Objects that come or go during the listing may or may not be
 	// in it. After an error nothing more is yielded.

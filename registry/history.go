@@ -159,7 +159,7 @@ func (r *Registry) PastTags(ctx context.Context, repo, last string, n int) (tags
 		after = prefix + position(last, maxTag) + "/"
 	}
 	var all []string
-	for entry, err := range r.driver.List(ctx, prefix, after, "/") {
+	for entry, err := range r.driver.List(drivers.WithListLimit(ctx, n+1), prefix, after, "/") {
 		if err != nil {
 			return nil, "", err
 		}

@@ -19,7 +19,7 @@ func (r *Registry) page(ctx context.Context, prefix, after string, n int) (keys 
 	if n == 0 {
 		return nil, false, nil
 	}
-	for entry, err := range r.driver.List(ctx, prefix, after, "") {
+	for entry, err := range r.driver.List(drivers.WithListLimit(ctx, n+1), prefix, after, "") {
 		if err != nil {
 			return nil, false, err
 		}
@@ -130,7 +130,7 @@ func (r *Registry) Referrers(ctx context.Context, repo string, d digest.Digest, 
 		after = prefix + position(last, maxDigestElement)
 	}
 	var keys []string
-	for entry, err := range r.driver.List(ctx, prefix, after, "") {
+	for entry, err := range r.driver.List(drivers.WithListLimit(ctx, n+1), prefix, after, "") {
 		if err != nil {
 			return nil, "", err
 		}
@@ -191,12 +191,17 @@ func decodeReferrer(key string, body []byte) (*v1.Descriptor, error) {
 
 // putReferrer writes the manifest's descriptor among the referrers of its subject.
 func (p *pushing) putReferrer(ctx context.Context) error {
-	body, err := json.Marshal(v1.Descriptor{
-		MediaType: p.manifest.MediaType, Digest: p.manifest.Digest, Size: int64(len(p.manifest.Body)),
-		ArtifactType: p.content.artifactType(), Annotations: p.content.Annotations,
-	})
+	body, err := referrerEntry(p.manifest, p.content)
 	if err != nil {
 		return err
 	}
 	return p.place(ctx, referrerKey(p.want.Repo, p.content.Subject.Digest, p.manifest.Digest), body)
+}
+
+// referrerEntry is the entry of a manifest among the referrers of its subject.
+func referrerEntry(m *Manifest, c *content) ([]byte, error) {
+	return json.Marshal(v1.Descriptor{
+		MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Body)),
+		ArtifactType: c.artifactType(), Annotations: c.Annotations,
+	})
 }

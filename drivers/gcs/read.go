@@ -140,7 +140,7 @@ func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter strin
 func (d *Driver) objects(ctx context.Context, query *storage.Query, token string) (all []*storage.ObjectAttrs, next string, err error) {
 	_, err = d.try(ctx, func() (err error) {
 		all = nil
-		next, err = iterator.NewPager(d.bucket.Objects(ctx, query), listing.PageSize, token).NextPage(&all)
+		next, err = iterator.NewPager(d.bucket.Objects(ctx, query), listing.Ask(ctx, token), token).NextPage(&all)
 		return err
 	})
 	return all, next, err

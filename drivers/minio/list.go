@@ -31,7 +31,7 @@ func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter strin
 	}
 	var found minio.ListBucketV2Result
 	_, err = d.try(ctx, func() (err error) {
-		found, err = core.ListObjectsV2(d.bucket, prefix, start, token, delimiter, listing.PageSize)
+		found, err = core.ListObjectsV2(d.bucket, prefix, start, token, delimiter, listing.Ask(ctx, token))
 		return err
 	})
 	return listing.Page{Entries: entriesOf(found.Contents, found.CommonPrefixes), More: found.IsTruncated, Next: found.NextContinuationToken}, err
@@ -49,7 +49,7 @@ func (d *Driver) pageV1(ctx context.Context, prefix, start, token, delimiter str
 	}
 	var found minio.ListBucketResult
 	_, err = d.try(ctx, func() (err error) {
-		found, err = core.ListObjects(d.bucket, prefix, start, delimiter, listing.PageSize)
+		found, err = core.ListObjects(d.bucket, prefix, start, delimiter, listing.Ask(ctx, token))
 		return err
 	})
 	page := listing.Page{Entries: entriesOf(found.Contents, found.CommonPrefixes), More: found.IsTruncated, Next: found.NextMarker}

@@ -24,7 +24,7 @@ func (d *Driver) List(ctx context.Context, prefix, after, delimiter string) iter
 // page asks for one page. start counts only where token is "".
 func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter string) (listing.Page, error) {
 	in := &s3.ListObjectsV2Input{
-		Bucket: &d.c.Bucket, Prefix: optional(prefix), Delimiter: optional(delimiter), MaxKeys: aws.Int32(listing.PageSize),
+		Bucket: &d.c.Bucket, Prefix: optional(prefix), Delimiter: optional(delimiter), MaxKeys: aws.Int32(int32(listing.Ask(ctx, token))),
 		ContinuationToken: optional(token),
 	}
 	if token == "" {
@@ -50,7 +50,7 @@ func (d *Driver) pageV1(ctx context.Context, prefix, start, token, delimiter str
 		start = token
 	}
 	in := &s3.ListObjectsInput{
-		Bucket: &d.c.Bucket, Prefix: optional(prefix), Delimiter: optional(delimiter), MaxKeys: aws.Int32(listing.PageSize), Marker: optional(start),
+		Bucket: &d.c.Bucket, Prefix: optional(prefix), Delimiter: optional(delimiter), MaxKeys: aws.Int32(int32(listing.Ask(ctx, token))), Marker: optional(start),
 	}
 	var out *s3.ListObjectsOutput
 	_, err := d.try(ctx, func() (err error) {

@@ -112,7 +112,7 @@ func onlyHas(t *testing.T, d *Driver, keys ...string) {
 	if err := d.Delete(t.Context(), keys...); err != nil {
 		t.Fatal(err)
 	}
-	all, err := d.entries(t.Context(), "", "", "", "")
+	all, err := d.entries(t.Context(), "", "", "", "", d.info.page)
 	if err != nil || len(all) > 0 {
 		t.Errorf("left in the container: %v, %v", all, err)
 	}

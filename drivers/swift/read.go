@@ -140,11 +140,12 @@ func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter strin
 	if token != "" {
 		start = token
 	}
-	all, err := d.entries(ctx, prefix, start, d.prefix+hidden, delimiter)
+	size := min(listing.Ask(ctx, token), d.info.page)
+	all, err := d.entries(ctx, prefix, start, d.prefix+hidden, delimiter, size)
 	if err != nil {
 		return listing.Page{}, err
 	}
-	page := listing.Page{Entries: make([]drivers.Entry, 0, len(all)), More: d.more(all)}
+	page := listing.Page{Entries: make([]drivers.Entry, 0, len(all)), More: d.more(all, size)}
 	for _, e := range all {
 		if e.Subdir != "" {
 			page.Entries = append(page.Entries, drivers.Entry{Key: e.Subdir, IsPrefix: true})
@@ -168,14 +169,14 @@ func (e entry) info() drivers.Info {
 	return info
 }
 
-// more reports whether another page may follow.
-func (d *Driver) more(page []entry) bool {
-	return len(page) >= d.info.page || d.c.ShortPages && len(page) > 0
+// more reports whether another page may follow one for which size entries were asked.
+func (d *Driver) more(page []entry, size int) bool {
+	return len(page) >= size || d.c.ShortPages && len(page) > 0
 }
 
-// entries is one page of the container's listing.
-func (d *Driver) entries(ctx context.Context, prefix, marker, end, delimiter string) (all []entry, err error) {
-	query := url.Values{"format": {"json"}, "limit": {strconv.Itoa(d.info.page)}}
+// entries is one page of the container's listing, of up to size entries.
+func (d *Driver) entries(ctx context.Context, prefix, marker, end, delimiter string, size int) (all []entry, err error) {
+	query := url.Values{"format": {"json"}, "limit": {strconv.Itoa(size)}}
 	for k, v := range map[string]string{"prefix": prefix, "marker": marker, "end_marker": end, "delimiter": delimiter} {
 		if v != "" {
 			query.Set(k, v)

@@ -285,12 +285,12 @@ func (d *Driver) removeSegments(ctx context.Context, upload string, kept map[str
 func (d *Driver) segmentsOf(ctx context.Context, upload string) (all []entry, err error) {
 	folder := store{d}.folder(upload)
 	for marker := ""; ; {
-		page, err := d.entries(ctx, folder, marker, "", "")
+		page, err := d.entries(ctx, folder, marker, "", "", d.info.page)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, page...)
-		if !d.more(page) {
+		if !d.more(page, d.info.page) {
 			return all, nil
 		}
 		marker = page[len(page)-1].Name

@@ -19,7 +19,7 @@ func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 	return func(yield func(drivers.Leftover, error) bool) {
 		folder, last := d.prefix+marks, ""
 		for marker := ""; ; {
-			page, err := d.entries(ctx, folder, marker, "", "")
+			page, err := d.entries(ctx, folder, marker, "", "", d.info.page)
 			if err != nil {
 				yield(drivers.Leftover{}, fail(ctx, "leftovers", "", err))
 				return
@@ -42,7 +42,7 @@ func (d *Driver) Leftovers(ctx context.Context) iter.Seq2[drivers.Leftover, erro
 					return
 				}
 			}
-			if !d.more(page) {
+			if !d.more(page, d.info.page) {
 				return
 			}
 			marker = page[len(page)-1].Name

@@ -15,6 +15,15 @@ import (
 // PageSize is the most entries that S3 gives in one answer.
 const PageSize = 1000
 
+// Ask is the number of entries that a request for a page asks for: as many as the caller wants ([drivers.WithListLimit]) on the
+// first page, whose token is "".
+func Ask(ctx context.Context, token string) int {
+	if n := drivers.ListLimit(ctx); token == "" && n > 0 {
+		return min(n, PageSize)
+	}
+	return PageSize
+}
+
 // Page is one answer of a store.
 type Page struct {
 	Entries []drivers.Entry // named as in the store, objects before folders
@@ -46,7 +55,8 @@ type Lister struct {
 	Fail func(ctx context.Context, op, key string, err error) error
 }
 
-// List is List of a driver: one request for each [PageSize] entries that the caller takes.
+// List is List of a driver: one request for each [PageSize] entries that the caller takes; the first page is as long as the caller's
+// limit, if there is one.
 func (l Lister) List(ctx context.Context, prefix, after, delimiter string) iter.Seq2[drivers.Entry, error] {
 	const op = "list"
 	bad := func(kind error, format string, args ...any) error {
