@@ -1,13 +1,22 @@
 // Package access says who may do what in a registry: who sends a request, what the operator's rules allow, and why.
 //
 // It knows nothing of HTTP and nothing of a store. Packages below it know one kind of account each and implement [Passwords] or
-// [Tokens]; registry/api asks a [Policy] about each request.
+// [Tokens]. registry/api asks a [Control], which asks these who sends a request and a [Policy] what is allowed:
+//
+//	if locked, err := control.Locked(ctx); err == nil && locked {
+//		who, err := control.Identify(ctx, credentials)
+//		…
+//		answer := control.Decide(access.Question{Identity: who, Action: access.Push, Repository: "team/app"})
+//	}
 package access
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -42,7 +51,7 @@ const (
 
 // Identity is who sends a request. The zero value is nobody: an anonymous client.
 type Identity struct {
-	Name   string // as it is written to the audit log and to tags' records; "" for anonymous
+	Name   string   // as it is written to the audit log and to tags' records; "" for anonymous
 	Kind   Kind
 	Source string   // which of the configured sources knows it: "users", "htpasswd", "ldap", the name of an OIDC provider, "token", "certificate"
 	Groups []string // as the source gives them
@@ -53,15 +62,36 @@ type Identity struct {
 	// Admin says that the source itself marks the account as an administrator's: everything is allowed to it, within Scope.
 	Admin bool
 
-	// Scope narrows what rules allow: of robots, API keys and bearer tokens. Nil: nothing is narrowed. Empty, but not nil: nothing is allowed.
+	// MustChange says that the password was set by somebody else and has to be changed first: until then everything is denied.
+	MustChange bool
+
+	// Scope narrows what rules allow: of robots and API keys. Nil: nothing is narrowed. Empty, but not nil: nothing is allowed.
 	Scope []Grant
 
-	// Expires is when the credentials end. Zero: they do not. A request that began before may go on to its end.
-	Expires time.Time
+	// Token narrows it further: it is what the bearer token at hand was issued for. Its Repositories are names, not patterns. Nil: the credentials are
+	// no such token, or one that is good for all that its account may.
+	Token []Grant
+
+	// Services are the names of registries for which the bearer token at hand was issued, its audience; it counts for no other. Nil: for any.
+	Services []string
+
+	// Generation changes whenever the account's password does, and refresh tokens end with it. "" for an account that gets none.
+	Generation string
+
+	// Issued is when the bearer token at hand began to count; zero for other credentials. Expires is when the credentials end; zero: they do
+	// not. A request that began before may go on to its end.
+	Issued, Expires time.Time
 }
 
 // IsAnonymous reports whether no account is known.
 func (i Identity) IsAnonymous() bool { return i.Name == "" }
+
+// TokenCovers reports whether the bearer token at hand, if there is one, was issued for the action. repository is "" for Catalogue and Admin.
+func (i Identity) TokenCovers(a Action, repository string) bool {
+	return i.Token == nil || slices.ContainsFunc(i.Token, func(g Grant) bool {
+		return g.Repositories == repository && slices.Contains(g.Actions, a)
+	})
+}
 
 // Grant is a right to actions in the repositories that a pattern names.
 type Grant struct {
@@ -75,6 +105,9 @@ var (
 	ErrUnknown = errors.New("no such account")
 	// ErrRefused: the account is of this source, and the password is wrong, or it is disabled, expired or revoked. No other source is asked.
 	ErrRefused = errors.New("the credentials are refused")
+	// ErrExpired is an ErrRefused of a bearer token that would be good if its time were not over. The identity comes with it, since what was begun
+	// in its time may go on.
+	ErrExpired = fmt.Errorf("the token has expired: %w", ErrRefused)
 )
 
 // Passwords is a source of accounts that checks names with passwords. What a client gives as a password may be an API key or a token: some
@@ -89,6 +122,18 @@ type Passwords interface {
 type Tokens interface {
 	// CheckToken returns whose token this is, with the Scope that it is good for. The errors are as those of Passwords.
 	CheckToken(ctx context.Context, token string) (Identity, error)
+}
+
+// Certificates is a source that knows TLS client certificates. They have been verified before.
+type Certificates interface {
+	// CheckCertificate returns whose certificate this is. The errors are as those of Passwords.
+	CheckCertificate(ctx context.Context, certificate *x509.Certificate) (Identity, error)
+}
+
+// Renewer is a source of Passwords that knows its accounts also without their passwords. Without it there are no refresh tokens for them.
+type Renewer interface {
+	// Renew returns the account as it is now, with its Generation. The errors are as those of Passwords; ErrRefused if it is disabled or expired.
+	Renew(ctx context.Context, name string) (Identity, error)
 }
 
 // Question is what is asked about a request.
