@@ -144,9 +144,13 @@ func (o *gcOutput) line(v any) {
 	fmt.Fprintf(o.out, "%s\n", b)
 }
 
-// doing is told how far it is. Where nobody watches there is a line now and then.
+// doing is told how far it is.
 func (o *gcOutput) doing(p registry.CollectProgress) {
-	text := fmt.Sprintf("%s: %d listed, %d removed, %s freed", p.Phase, p.Seen, p.Removed, bytesText(p.Bytes))
+	o.at(fmt.Sprintf("%s: %d listed, %d removed, %s freed", p.Phase, p.Seen, p.Removed, bytesText(p.Bytes)))
+}
+
+// at shows how far it is. Where nobody watches there is a line now and then.
+func (o *gcOutput) at(text string) {
 	if o.progress.terminal {
 		o.progress.doing(text)
 		return
@@ -219,6 +223,9 @@ func collectInBackground(ctx context.Context, r *registry.Registry, l loaded, lo
 		default:
 			log.Debug("garbage was removed", "kind", string(one.Kind), "key", one.Key, "reason", one.Reason, "bytes", one.Bytes)
 		}
+	}
+	o.Progress = func(p registry.CollectProgress) {
+		log.Debug("garbage is being collected", "phase", p.Phase, "listed", p.Seen, "removed", p.Removed)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

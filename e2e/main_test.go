@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ var made struct {
 	big       layout       // six layers of 50 MB
 	build     string       // a build context: Dockerfile, two files and a program that says hello
 	client    *http.Client // waits for 100 Continue where it is asked for
+
+	hurried func() (program string, err error) // builds, once, the program of buildHurried
 }
 
 func TestMain(m *testing.M) {
@@ -51,6 +54,7 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 	if err := goBuild(made.longshore, "../cmd/longshore"); err != nil {
 		return 0, err
 	}
+	made.hurried = sync.OnceValues(func() (string, error) { return buildHurried(dir) })
 	if made.build, err = buildContext(filepath.Join(dir, "build")); err != nil {
 		return 0, err
 	}
