@@ -326,7 +326,15 @@ func (d *dataCollector) undecide(day string) {
 
 func (d *dataCollector) removeData(ctx context.Context, garbage []drivers.Entry) error {
 	failed := d.report.Failed
-	err := d.removeAll(ctx, RemovedData, "no blob's record names it", garbage)
+	leased, cancel, err := d.lease.within(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	err = d.removeAll(leased, RemovedData, "no blob's record names it", garbage)
+	if leased.Err() != nil && ctx.Err() == nil {
+		err = d.broken() // the store is so slow that the lease ran out; the next collection does the rest
+	}
 	if d.report.Failed > failed {
 		for _, e := range garbage {
 			_, day, _ := dataMark(e.Key)

@@ -173,3 +173,19 @@ func (l *lease) keep(ctx context.Context) error {
 	l.etag, l.until = info.ETag, until
 	return nil
 }
+
+// within gives a context that ends with the lease, half of leaseTime from now at least. For what nobody else may do meanwhile: once the lease has
+// ended a Rebuild may name data that a collector takes for unnamed.
+func (l *lease) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if err := l.keep(ctx); err != nil || l == nil {
+		return ctx, func() {}, err
+	}
+	l.mu.Lock()
+	until := l.until
+	l.mu.Unlock()
+	if !l.r.inForce(until) {
+		return ctx, func() {}, errLeaseLost
+	}
+	ctx, cancel := l.r.within(ctx, until)
+	return ctx, cancel, nil
+}

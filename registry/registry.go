@@ -37,9 +37,10 @@ type Registry struct {
 	historyKeep time.Duration
 	immutable   []ImmutableRule
 
-	secret []byte // of the cluster: signs upload sessions
-	reads  *reads
-	shared *sharedBlobs
+	secret     []byte // of the cluster: signs upload sessions
+	madeFormat bool   // the store had no format record
+	reads      *reads
+	shared     *sharedBlobs
 
 	// What is cached can't become wrong, only unused: see the types.
 	records   *otter.Cache[blobKey, knownBlob]
@@ -148,13 +149,15 @@ func (r *Registry) makeCaches(memory uint64) error {
 func (r *Registry) readFormat(ctx context.Context) error {
 	o, err := r.reads.get(ctx, formatKey)
 	if errors.Is(err, drivers.ErrNotFound) {
-		body, err := json.Marshal(format{Version: formatVersion, Secret: []byte(nonce())})
+		body, err := newFormat()
 		if err != nil {
 			return err
 		}
-		if err := r.putIfAbsent(ctx, formatKey, body); err != nil && !errors.Is(err, drivers.ErrExists) {
+		err = r.putIfAbsent(ctx, formatKey, body)
+		if err != nil && !errors.Is(err, drivers.ErrExists) {
 			return fmt.Errorf("cannot begin a new store: %w", err)
 		}
+		r.madeFormat = err == nil
 		o, err = r.reads.get(ctx, formatKey)
 		if err != nil {
 			return fmt.Errorf("cannot read back the new store's format: %w", err)
@@ -168,6 +171,11 @@ func (r *Registry) readFormat(ctx context.Context) error {
 	}
 	r.secret = f.Secret
 	return r.probeAbsent(ctx, o.body)
+}
+
+// newFormat is a format record with a secret of its own.
+func newFormat() ([]byte, error) {
+	return json.Marshal(format{Version: formatVersion, Secret: []byte(nonce())})
 }
 
 // leastSecret is the length in bytes below which a secret is none.
