@@ -51,7 +51,7 @@ const (
 
 // Identity is who sends a request. The zero value is nobody: an anonymous client.
 type Identity struct {
-	Name   string   // as it is written to the audit log and to tags' records; "" for anonymous
+	Name   string // as it is written to the audit log and to tags' records; "" for anonymous
 	Kind   Kind
 	Source string   // which of the configured sources knows it: "users", "htpasswd", "ldap", the name of an OIDC provider, "token", "certificate"
 	Groups []string // as the source gives them
@@ -74,6 +74,9 @@ type Identity struct {
 
 	// Services are the names of registries for which the bearer token at hand was issued, its audience; it counts for no other. Nil: for any.
 	Services []string
+
+	// AsOf is when the source's store was asked, where the answer is not fresh: what was verified counts for access.refresh from then on. Zero: now.
+	AsOf time.Time
 
 	// Generation changes whenever the account's password does, and refresh tokens end with it. "" for an account that gets none.
 	Generation string
