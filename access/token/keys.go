@@ -143,7 +143,7 @@ func (k *keyring) load(ctx context.Context, slot int64, needed bool) (*signingKe
 		}
 		key, err = k.read(ctx, slot)
 	}
-	if err != nil && !errors.Is(err, drivers.ErrNotFound) {
+	if err != nil && (needed || !errors.Is(err, drivers.ErrNotFound)) {
 		return nil, fmt.Errorf("a key for tokens can't be read: %w", err)
 	}
 	k.mu.Lock()
@@ -157,7 +157,7 @@ func (k *keyring) load(ctx context.Context, slot int64, needed bool) (*signingKe
 			delete(k.keys, old)
 		}
 	}
-	return key, err2nil(err, key)
+	return key, nil
 }
 
 func (k *keyring) read(ctx context.Context, slot int64) (*signingKey, error) {
