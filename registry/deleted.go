@@ -82,7 +82,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
 			r.records.Invalidate(key)
 		}
 	}
-	end := change{at: d.At, how: RepositoryDeleted}
+	end := change{at: d.At, how: RepositoryDeleted, by: actor(ctx)}
 	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}

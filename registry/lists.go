@@ -93,8 +93,8 @@ func (r *Registry) Catalog(ctx context.Context, last string, n int) (repos []str
 	return repos, more, err
 }
 
-// Search lists up to n repositories whose names contain text.
-func (r *Registry) Search(ctx context.Context, text string, n int) ([]string, error) {
+// Search lists up to n repositories whose names contain text and for which visible, unless it is nil, says yes.
+func (r *Registry) Search(ctx context.Context, text string, n int, visible func(repo string) bool) ([]string, error) {
 	found := []string{}
 	text = strings.ToLower(text)
 	const pageSize = 1000
@@ -106,7 +106,7 @@ func (r *Registry) Search(ctx context.Context, text string, n int) ([]string, er
 		}
 		for _, repo := range repos {
 			last = repo
-			if !strings.Contains(repo, text) {
+			if !strings.Contains(repo, text) || visible != nil && !visible(repo) {
 				continue
 			}
 			if len(found) == n {

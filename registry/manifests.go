@@ -164,7 +164,7 @@ func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
 	if err := r.checkFixed(repo, tags); err != nil {
 		return err
 	}
-	if err := r.deleteTags(ctx, repo, tags, change{at: r.now(), how: TagDeleted}); err != nil {
+	if err := r.deleteTags(ctx, repo, tags, change{at: r.now(), how: TagDeleted, by: actor(ctx)}); err != nil {
 		return err
 	}
 	return r.deleted(ctx, repo)
@@ -200,7 +200,7 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 	if err := r.keepManifest(ctx, repo, m); err != nil {
 		return err
 	}
-	end := change{at: r.now(), how: ManifestDeleted}
+	end := change{at: r.now(), how: ManifestDeleted, by: actor(ctx)}
 	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}

@@ -27,6 +27,10 @@ type Push struct {
 	// does; "*" stands for any digest. They hold for the manifest itself if there are no tags. For tags they
 	// need a store that can compare; on another they are refused.
 	IfMatch, IfNoneMatch []string
+
+	// OnlyNew refuses, with DENIED, to point tags elsewhere that are there: what Options.Immutable is for some tags, for all of this push. On a
+	// store without put-if-absent it holds as those do.
+	OnlyNew bool
 }
 
 // Pushed is the outcome of a Push.

@@ -42,7 +42,7 @@ func (p *pushing) lookAtTags(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, tag := range p.want.Tags {
-		if !p.conditional && !p.fixed(p.want.Repo, tag) {
+		if !p.conditional && !p.stays(tag) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -54,12 +54,12 @@ func (p *pushing) lookAtTags(ctx context.Context) error {
 		return err
 	}
 	for i, tag := range p.want.Tags {
-		fixed := p.fixed(p.want.Repo, tag)
+		fixed := p.stays(tag)
 		switch {
 		case p.conditional && !p.holds(found[i].record.Digest):
 			return p.conditionFailed(tag, nil)
 		case fixed && found[i].etag != "" && found[i].record.Digest != p.manifest.Digest:
-			return tagFixed(p.want.Repo, tag, found[i].record.Digest)
+			return p.tagStays(tag, found[i].record.Digest)
 		case p.conditional || fixed:
 			if p.there == nil {
 				p.there = map[string]tagThere{}
@@ -68,6 +68,17 @@ func (p *pushing) lookAtTags(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stays reports whether the tag may not be pointed elsewhere once it is there: by a rule, or since this push may not.
+func (p *pushing) stays(tag string) bool { return p.want.OnlyNew || p.fixed(p.want.Repo, tag) }
+
+// tagStays is the answer then.
+func (p *pushing) tagStays(tag string, at digest.Digest) *Error {
+	if p.fixed(p.want.Repo, tag) {
+		return tagFixed(p.want.Repo, tag, at)
+	}
+	return errorf(Denied, "tag %s is there already and points at something else; to move it takes the right tag-move", tag).with("name", p.want.Repo).with("tag", tag)
 }
 
 // lookAtManifest compares the conditions with the manifest itself.
@@ -116,7 +127,7 @@ func (p *pushing) putTag(ctx context.Context, tag string) error {
 	if err != nil {
 		return err
 	}
-	fixed := p.fixed(p.want.Repo, tag)
+	fixed := p.stays(tag)
 	if p.historyKeep == 0 && !p.conditional && !fixed {
 		return p.place(ctx, key, body)
 	}
@@ -135,7 +146,7 @@ func (p *pushing) putTag(ctx context.Context, tag string) error {
 			return err
 		}
 		if fixed && was.etag != "" && was.record.Digest != p.manifest.Digest {
-			return tagFixed(p.want.Repo, tag, was.record.Digest)
+			return p.tagStays(tag, was.record.Digest)
 		}
 	}
 	return &drivers.Error{Op: "put tag", Driver: "registry", Key: key, Kind: drivers.ErrThrottled, Err: errors.New("it is put and removed over and over")}

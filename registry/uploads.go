@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -88,6 +89,16 @@ func (r *Registry) UploadStatus(ctx context.Context, repo, id, value string) (Up
 		return Upload{}, err
 	}
 	return r.upload(&s), nil
+}
+
+// UploadBorn tells when a session began, without asking the store. BLOB_UPLOAD_UNKNOWN if value is none of this registry's, or is over by its
+// age; whether the upload was finished or cancelled since is not looked at.
+func (r *Registry) UploadBorn(repo, id, value string) (time.Time, error) {
+	s, err := r.verify(value)
+	if err != nil || s.ID != id || s.Repo != repo || r.now().Sub(s.Born) > r.uploadLife {
+		return time.Time{}, uploadUnknown(id)
+	}
+	return s.Born, nil
 }
 
 func (l *liveUpload) closedBy() digest.Digest {

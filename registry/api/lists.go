@@ -112,7 +112,7 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 		}
 		n = int(min(asked, most))
 	}
-	repos, err := s.registry.Search(r.Context(), query.Get("q"), n)
+	repos, err := s.registry.Search(r.Context(), query.Get("q"), n, nil)
 	if err != nil {
 		return err
 	}
