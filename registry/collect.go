@@ -39,7 +39,7 @@ type CollectOptions struct {
 	// Retention says which tags are removed; the first rule for a repository counts.
 	Retention []RetentionRule
 
-	// Lag is how long a listing may miss what was written, on stores where listings are not consistent (Swift). The
+	// Lag is how long a listing may miss what was written, on stores where listings are not consistent (Swift); 50 minutes at most. The
 	// collection waits that long between announcing and looking again, and adds it to Grace.
 	Lag time.Duration
 
@@ -126,6 +126,7 @@ type collector struct {
 	bounds    bounds          // of the listing of repos/
 	reposRuns []string        // see settledRepos
 	would     map[string]bool // links that a dry run would have removed
+	unread    []string        // notes of earlier collections that can't be read
 
 	mu     sync.Mutex // guards what follows
 	report CollectReport
@@ -144,6 +145,9 @@ func (r *Registry) Collect(ctx context.Context, o CollectOptions) (CollectReport
 	o.By = strings.TrimSpace(o.By + " " + nonce()) // so that nobody else has the same
 	if o.Grace < least {
 		return CollectReport{}, fmt.Errorf("the grace period has to be %v at least: uploads live for %v, and what began in their last minute may go on", least, r.uploadLife)
+	}
+	if o.Lag > longestLag {
+		return CollectReport{}, fmt.Errorf("listings that lag by %v can't be waited for: %v is the most, since pushes wait with the collection", o.Lag, longestLag)
 	}
 	if !o.Sole && (r.extras.Absent == nil || r.extras.Match == nil) {
 		return CollectReport{}, ErrSole

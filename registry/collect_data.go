@@ -47,10 +47,14 @@ func (c *collector) collectData(ctx context.Context) error {
 	if err := d.readRecords(ctx); err != nil {
 		return err
 	}
+	failed := c.failures()
 	if err := d.sweep(ctx); err != nil || c.o.DryRun {
 		return err
 	}
-	return d.compact(ctx)
+	if err := d.compact(ctx); err != nil || c.failures() > failed {
+		return err
+	}
+	return c.dropUnread(ctx)
 }
 
 type dataCollector struct {
@@ -71,6 +75,9 @@ func (c *collector) loadCollected(ctx context.Context) (collected, error) {
 	if err := json.Unmarshal(o.body, &state); err != nil {
 		c.log.Warn("the collector's state can't be read; it begins anew", "key", gcStateKey, "err", err)
 		return collected{etag: o.info.ETag}, nil
+	}
+	if len(c.unread) > 0 {
+		return collected{Repos: state.Repos, etag: state.etag}, nil // all records are read again, and all days looked at
 	}
 	for _, run := range state.runs() {
 		if _, err := c.driver.Stat(ctx, run); errors.Is(err, drivers.ErrNotFound) {

@@ -25,8 +25,6 @@ const (
 	// announceTime is how long announcements last at least. Who needs what is announced waits that long at
 	// most if the collector dies.
 	announceTime = 40 * time.Second
-	// longestAnnouncement is for registries with so many links that listing them again takes longer.
-	longestAnnouncement = 10 * time.Minute
 )
 
 // inForce reports whether the maker of an announcement that ends at until may still delete. It looks at both clocks, since the
@@ -76,12 +74,8 @@ func (r *Registry) readAnnouncement(ctx context.Context, key string) (announceme
 	if err != nil {
 		return announcement{}, drivers.Info{}, err
 	}
-	a, err := decodeAnnouncement(key, o.body)
-	return a, o.info, err
+	return announced(key, o), o.info, nil
 }
-
-// void reports whether everyone takes the announcement as void.
-func (r *Registry) void(a announcement) bool { return r.now().After(a.Until.Add(clockLeeway)) }
 
 // lease says that this process collects. The protocol is safe without it; it saves work, and its object's time is
 // how the collector learns what the store takes for now.

@@ -2,14 +2,17 @@ package registry
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/longshore-registry/longshore/drivers"
 )
@@ -20,6 +23,9 @@ type deletions struct {
 	Until        time.Time      `json:"until"` // of its announcements
 	Blobs        []blobDeletion `json:"blobs,omitempty"`
 	Repositories []string       `json:"repositories,omitempty"` // whose line in the catalogue goes
+
+	// MAC is over the same without it. What a note says is deleted, so it has to be a collector's own, whole and unchanged.
+	MAC []byte `json:"mac,omitempty"`
 }
 
 type blobDeletion struct {
@@ -27,8 +33,44 @@ type blobDeletion struct {
 	Data   string        `json:"data"`
 }
 
+// mostNote is the size in bytes up to which a note is one; blobBatch blobs take less.
+const mostNote = 8 << 20
+
+func (r *Registry) signNote(d deletions) (deletions, error) {
+	d.MAC = nil
+	body, err := json.Marshal(d)
+	d.MAC = r.mac("note of a collection", body)
+	return d, err
+}
+
+func (r *Registry) decodeNote(body []byte) (deletions, error) {
+	var d deletions
+	if err := json.Unmarshal(body, &d); err != nil {
+		return deletions{}, err
+	}
+	if signed, err := r.signNote(d); err != nil || !hmac.Equal(d.MAC, signed.MAC) {
+		return deletions{}, errors.Join(errors.New("no collector of this store wrote this"), err)
+	}
+	for _, b := range d.Blobs {
+		_, err := ParseDigest(string(b.Digest))
+		if _, _, ok := dataMark(b.Data); !ok || err != nil {
+			return deletions{}, fmt.Errorf("%s is not data of blob %s", b.Data, b.Digest)
+		}
+	}
+	for _, repo := range d.Repositories {
+		if err := CheckName(repo); err != nil {
+			return deletions{}, err
+		}
+	}
+	return d, nil
+}
+
 // note writes the log for what is deleted next. The function that it returns removes it.
 func (c *collector) note(ctx context.Context, d deletions) (done func(context.Context), err error) {
+	d, err = c.signNote(d)
+	if err != nil {
+		return nil, err
+	}
 	body, err := json.Marshal(d)
 	if err != nil {
 		return nil, err
@@ -50,7 +92,9 @@ func (c *collector) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.finishLog(ctx, entry.Key); err != nil {
+		if err := c.finishLog(ctx, entry); errors.Is(err, ErrCollecting) {
+			return err
+		} else if err != nil {
 			c.fail(err)
 		}
 		if err := c.broken(); err != nil {
@@ -74,41 +118,31 @@ func (c *collector) recover(ctx context.Context) error {
 	return nil
 }
 
-func (c *collector) finishLog(ctx context.Context, key string) error {
-	o, err := readObject(ctx, c.driver, key)
+func (c *collector) finishLog(ctx context.Context, entry drivers.Entry) error {
+	if entry.Size > mostNote {
+		return c.distrust(entry.Key, fmt.Errorf("it has %d bytes", entry.Size))
+	}
+	o, err := readObject(ctx, c.driver, entry.Key)
 	if errors.Is(err, drivers.ErrNotFound) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	var d deletions
-	if err := json.Unmarshal(o.body, &d); err != nil {
-		return &drivers.Error{Op: "read log", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
+	d, err := c.decodeNote(o.body)
+	if err != nil {
+		return c.distrust(entry.Key, err)
 	}
-	if !c.void(announcement{Until: d.Until}) {
+	if !c.void(announcement{Until: d.Until, put: o.info.ModTime}) {
 		return nil // its collector may still be at work
 	}
 	left := false
-	for _, b := range d.Blobs {
-		record, err := c.readRecord(ctx, b.Digest)
-		if err == nil && record.Data == b.Data {
-			continue // it was not deleted
-		} else if err != nil && !errors.Is(err, drivers.ErrNotFound) {
+	const batch = 1000
+	for some := range slices.Chunk(d.Blobs, batch) {
+		all, err := c.finishBlobs(ctx, some)
+		if err != nil {
 			return err
 		}
-		// The record that named the data is gone, and no other can name it: it is older than any upload.
-		info, err := c.driver.Stat(ctx, b.Data)
-		if errors.Is(err, drivers.ErrNotFound) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		var failed error
-		if !c.o.DryRun {
-			failed = c.driver.Delete(ctx, b.Data)
-		}
-		left = left || failed != nil
-		c.removed(Removal{Kind: RemovedData, Key: b.Data, Reason: "its blob was removed by a collection that did not end", Bytes: info.Size, Err: failed})
+		left = left || !all
 	}
 	for _, repo := range d.Repositories {
 		if err := c.healCatalog(ctx, repo); err != nil {
@@ -118,7 +152,76 @@ func (c *collector) finishLog(ctx context.Context, key string) error {
 	if left || c.o.DryRun {
 		return nil
 	}
-	return c.driver.Delete(ctx, key)
+	return c.driver.Delete(ctx, entry.Key)
+}
+
+// distrust is told of a note that can't be read. What it was about may be data of any day, so all are looked at, and all records; then it goes.
+func (c *collector) distrust(key string, why error) error {
+	c.unread = append(c.unread, key)
+	c.remark("%s can't be read (%v): it says what a collection that did not end was about to delete. Instead all records are read and all data is looked at", key, why)
+	return nil
+}
+
+// dropUnread removes the notes that could not be read, once nothing depends on them.
+func (c *collector) dropUnread(ctx context.Context) error {
+	for _, key := range c.unread {
+		if err := c.driver.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishBlobs deletes the data of blobs whose record has gone. all is false if something stays that has to go.
+func (c *collector) finishBlobs(ctx context.Context, blobs []blobDeletion) (all bool, err error) {
+	gone := make([]Removal, len(blobs)) // without a key: it stays
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelCollect)
+	for i, b := range blobs {
+		g.Go(func() error {
+			size, there, err := c.orphan(gctx, b)
+			if err != nil || there {
+				gone[i] = Removal{Kind: RemovedData, Key: b.Data, Reason: "its blob was removed by a collection that did not end", Bytes: size, Err: err}
+			}
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return false, err
+	}
+	gone = slices.DeleteFunc(gone, func(r Removal) bool { return r.Key == "" })
+	var keys []string
+	for _, r := range gone {
+		if r.Err == nil {
+			keys = append(keys, r.Key)
+		}
+	}
+	failed := map[string]error{}
+	if !c.o.DryRun {
+		failed = c.deleteKeys(ctx, keys)
+	}
+	all = true
+	for i, r := range gone {
+		gone[i].Err = errors.Join(r.Err, failed[r.Key])
+		all = all && gone[i].Err == nil
+	}
+	c.removed(gone...)
+	return all, errors.Join(c.saw(ctx, int64(len(blobs))), c.broken())
+}
+
+// orphan reports whether the data of a blob is there although its record is not. No other record can name it: it is older than any upload.
+func (c *collector) orphan(ctx context.Context, b blobDeletion) (size int64, there bool, err error) {
+	record, err := c.readRecord(ctx, b.Digest)
+	if err == nil && record.Data == b.Data {
+		return 0, false, nil // it was not deleted
+	} else if err != nil && !errors.Is(err, drivers.ErrNotFound) {
+		return 0, false, err
+	}
+	info, err := c.driver.Stat(ctx, b.Data)
+	if errors.Is(err, drivers.ErrNotFound) {
+		return 0, false, nil
+	}
+	return info.Size, err == nil, err
 }
 
 // healCatalog puts a repository's line into the catalogue again if it has anything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -57,8 +58,7 @@ type seenManifest struct {
 	etag     string
 	id       string // of the push
 	pushed   time.Time
-	time     time.Time // of the object
-	names    []uint64  // numbers of the blobs that it names
+	names    []uint64 // numbers of the blobs that it names
 	children []digest.Digest
 	subject  digest.Digest
 }
@@ -95,7 +95,8 @@ func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*s
 		}
 	}
 	var err error
-	if s.manifests, err = s.lookAtManifests(ctx, "manifests/", before.manifests); err != nil {
+	there := func(d digest.Digest, _ drivers.Entry) (bool, error) { return d != "", nil }
+	if s.manifests, err = s.lookAtManifests(ctx, "manifests/", before.manifests, there); err != nil {
 		return nil, err
 	}
 	if err := s.lookAtDeleted(ctx, before); err != nil {
@@ -158,11 +159,12 @@ func (s *seenRepo) lookAtHistory(ctx context.Context) error {
 			return err
 		}
 		moment, d, ok := parseHistoryEntry(entry.Key[strings.LastIndexByte(entry.Key, '/')+1:])
-		if !ok {
-			continue
-		}
 		left, err := strconv.ParseInt(moment, 10, 64)
-		if err != nil {
+		if !ok || err != nil {
+			if s.kept(entry.ModTime) {
+				return unreadable(entry.Key)
+			}
+			s.past = append(s.past, entry.Key)
 			continue
 		}
 		// The entry is written before the tag changes, so it holds for a moment in any case.
@@ -197,16 +199,18 @@ func (s *seenRepo) lookAtPulls(ctx context.Context) error {
 // leads to is kept for as long as that.
 func (s *seenRepo) lookAtDeleted(ctx context.Context, before *seenRepo) error {
 	s.aside = map[digest.Digest]*seenManifest{}
-	for _, section := range []string{deletedOne, deletedAll + "manifests/"} {
-		some, err := s.lookAtManifests(ctx, section, before.aside)
+	for _, section := range []string{deletedOne, deletedAll + deletedManifests} {
+		some, err := s.lookAtManifests(ctx, section, before.aside, func(d digest.Digest, entry drivers.Entry) (bool, error) {
+			kept := s.held[d] || s.kept(entry.ModTime)
+			if d == "" && kept {
+				return false, unreadable(entry.Key)
+			}
+			return kept, nil
+		})
 		if err != nil {
 			return err
 		}
-		for d, m := range some {
-			if s.held[d] || s.kept(m.time) {
-				s.aside[d] = m
-			}
-		}
+		maps.Copy(s.aside, some)
 	}
 	prefix := repoPrefix(s.name) + "deleted/"
 	for entry, err := range s.c.driver.List(ctx, prefix, "", "") {
@@ -234,8 +238,13 @@ func (s *seenRepo) kept(since time.Time) bool {
 	return true
 }
 
-// lookAtManifests reads the manifests of a section.
-func (s *seenRepo) lookAtManifests(ctx context.Context, section string, before map[digest.Digest]*seenManifest) (map[digest.Digest]*seenManifest, error) {
+// unreadable is why nothing is removed from a repository: what the object at key leads to is not known. It is so until that has been kept long enough.
+func unreadable(key string) error {
+	return &drivers.Error{Op: "collect", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: errors.New("its name does not tell what it leads to")}
+}
+
+// lookAtManifests reads the manifests of a section that are wanted. wanted is asked with "" for a key that names no digest.
+func (s *seenRepo) lookAtManifests(ctx context.Context, section string, before map[digest.Digest]*seenManifest, wanted func(digest.Digest, drivers.Entry) (bool, error)) (map[digest.Digest]*seenManifest, error) {
 	all := map[digest.Digest]*seenManifest{}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
@@ -248,8 +257,10 @@ func (s *seenRepo) lookAtManifests(ctx context.Context, section string, before m
 		if err := s.c.saw(gctx, 1); err != nil {
 			return nil, errors.Join(err, g.Wait())
 		}
-		d, ok := linkedDigest(strings.TrimPrefix(entry.Key, prefix))
-		if !ok {
+		d, _ := linkedDigest(strings.TrimPrefix(entry.Key, prefix))
+		if ok, err := wanted(d, entry); err != nil {
+			return nil, errors.Join(err, g.Wait())
+		} else if !ok {
 			continue
 		}
 		if known := before[d]; known != nil && known.etag == entry.ETag {
@@ -283,7 +294,7 @@ func (c *collector) readManifest(ctx context.Context, key string, d digest.Diges
 	if err != nil {
 		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}
 	}
-	seen := &seenManifest{etag: o.info.ETag, id: m.id, pushed: m.Pushed, time: o.info.ModTime}
+	seen := &seenManifest{etag: o.info.ETag, id: m.id, pushed: m.Pushed}
 	var body content
 	if err := json.Unmarshal(m.Body, &body); err != nil {
 		return nil, &drivers.Error{Op: "read manifest", Driver: "registry", Key: key, Kind: drivers.ErrCorrupt, Err: err}

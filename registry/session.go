@@ -160,9 +160,12 @@ func (r *Registry) verify(value string) (session, error) {
 	return decodeSession(b)
 }
 
-func (r *Registry) signature(b []byte) []byte {
+func (r *Registry) signature(b []byte) []byte { return r.mac("upload session", b)[:signatureSize] }
+
+// mac proves that a process of this cluster has written b, for that purpose.
+func (r *Registry) mac(purpose string, b []byte) []byte {
 	mac := hmac.New(sha256.New, r.secret)
-	mac.Write([]byte("upload session\n"))
+	mac.Write([]byte(purpose + "\n"))
 	mac.Write(b)
-	return mac.Sum(nil)[:signatureSize]
+	return mac.Sum(nil)
 }
