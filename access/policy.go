@@ -39,7 +39,8 @@ type PolicyOptions struct {
 	Rules []Rule
 }
 
-// Policy decides who may do what. It never changes, so it is safe for concurrent use.
+// Policy decides who may do what, in this order: credentials and tokens that are narrowed, administrators, rules, what a robot was made
+// for, private namespaces, and what is allowed to every account or to anonymous clients. It never changes, so it is safe for concurrent use.
 type Policy struct {
 	options PolicyOptions
 	rules   []rule
@@ -110,6 +111,7 @@ const (
 	stepScope         = "scope"
 	stepToken         = "token"
 	stepAdmin         = "administrators"
+	stepRobot         = "robot"
 	stepPrivate       = "private namespaces"
 	stepAnonymous     = "access.anonymous"
 	stepAuthenticated = "access.authenticated"
@@ -151,7 +153,7 @@ func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason strin
 	for i := range p.rules {
 		r := &p.rules[i]
 		if !r.names(q.Action) {
-			step(r.name, Passes, "does not name "+string(q.Action))
+			step(r.name, Passes, "does not name the action")
 			continue
 		}
 		if why := r.misfit(q, tell != nil); why != "" {
@@ -159,11 +161,16 @@ func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason strin
 			continue
 		}
 		if slices.Contains(r.Deny, q.Action) {
-			step(r.name, Denies, "fits, and denies "+string(q.Action))
+			step(r.name, Denies, "fits")
 			return false, r.denies
 		}
-		step(r.name, Allows, "fits, and allows "+string(q.Action))
+		step(r.name, Allows, "fits")
 		return true, r.allows
+	}
+	if id.Kind == Robot && id.Scope != nil {
+		const why = "the robot was made for this"
+		step(stepRobot, Allows, why)
+		return true, why
 	}
 	if p.options.PrivateNamespaces {
 		if owner, _, private := strings.Cut(q.Repository, "/"); private {
@@ -183,10 +190,10 @@ func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason strin
 		name, actions = stepAnonymous, p.options.Anonymous
 	}
 	if slices.Contains(actions, q.Action) {
-		step(name, Allows, "it names "+string(q.Action))
+		step(name, Allows, "names the action")
 		return true, name
 	}
-	step(name, Denies, "it does not name "+string(q.Action))
+	step(name, Denies, "does not name the action")
 	if id.IsAnonymous() {
 		return false, "nothing allows it to anonymous clients"
 	}
