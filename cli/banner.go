@@ -11,13 +11,18 @@ import (
 
 // announce says what is served, where the images are, who can reach them, how to push a first one and how
 // to stop: in lines for people, or as one line of the log.
-func (p program) announce(l loaded, addr net.Addr, log *slog.Logger) {
+func (p program) announce(l loaded, s *security, addr net.Addr, log *slog.Logger) {
 	f := factsOf(l, addr)
+	f.trustIn(s, addr)
 	if l.Log.Format != "json" && isTerminal(p.stderr) {
 		fmt.Fprint(p.stderr, f.banner())
 		return
 	}
-	log.Info("serving",
+	var more []any
+	if f.fingerprint != "" {
+		more = []any{"ca_sha256", f.fingerprint, "trust", f.trust}
+	}
+	log.With(more...).Info("serving",
 		"version", f.version, "addr", addr.String(), "url", f.url(), "storage", f.driver, "images", f.images, "config", f.config,
 		"access", f.access(), "push", "docker push "+f.host+"/NAME:TAG", "stop", "SIGTERM")
 }
@@ -34,6 +39,22 @@ type facts struct {
 	config  string // where the settings are from
 	local   bool   // clients on other machines can't reach it
 	plain   bool   // docker takes host without being told that it has no TLS
+
+	tls         string // the URL for TLS, "" if there is no certificate
+	fingerprint string // of the registry's own CA, "" if there is none
+	trust       string // the URL of the page about that
+}
+
+// trustIn adds how the registry speaks TLS.
+func (f *facts) trustIn(s *security, addr net.Addr) {
+	if s.source == nil {
+		return
+	}
+	host := s.publicHost(addr)
+	f.tls = "https://" + host
+	if s.local != nil {
+		f.fingerprint, f.trust = s.local.Authority().Fingerprint(), "http://"+host+"/trust"
+	}
 }
 
 func factsOf(l loaded, addr net.Addr) facts {
@@ -82,11 +103,18 @@ func (f facts) banner() string {
 	line("  images    %s", f.images)
 	line("  settings  %s", f.config)
 	line("  access    %s", f.access())
+	if f.tls != "" {
+		line("  tls       %s", f.tls)
+	}
+	if f.fingerprint != "" {
+		line("  trust     %s shows the line for each client, and so does longshore trust", f.trust)
+		line("  CA        SHA-256 %s", f.fingerprint)
+	}
 	line("Push a first image:")
 	line("  docker pull alpine && docker tag alpine %[1]s/alpine && docker push %[1]s/alpine", f.host)
 	line("  podman pull docker.io/alpine && podman push --tls-verify=false docker.io/alpine %s/alpine", f.host)
 	line("  skopeo copy --dest-tls-verify=false docker://alpine docker://%s/alpine", f.host)
-	if !f.plain {
+	if !f.plain && f.tls == "" {
 		line(`  docker needs {"insecure-registries": ["%s"]} in /etc/docker/daemon.json first`, f.host)
 	}
 	line("Stop with Ctrl+C; uploads under way may finish.")

@@ -21,19 +21,24 @@ import (
 )
 
 func (p program) serveCommand() *cobra.Command {
-	return &cobra.Command{
+	var hosts []string
+	c := &cobra.Command{
 		Use:   "serve [config.yml]",
 		Short: "Serve the registry",
 		Long: `Serve the registry until SIGTERM or SIGINT. Then no more connections are taken, what is under way may
 finish within http.shutdown_grace, and the exit code is 0. A second signal ends it at once.
 
 Without a file the configuration is what the environment says, and the defaults:
-images in ./longshore-data, on port 5000.`,
+images in ./longshore-data, on port 5000, which speaks TLS and plain HTTP. Clients that know
+the machine by other names than it does itself need these in its certificate: --host nas.lan.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: configFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := p.load(args)
 			if err != nil {
+				return err
+			}
+			if err := l.addHosts(hosts); err != nil {
 				return err
 			}
 			signals := make(chan os.Signal, 2)
@@ -42,6 +47,8 @@ images in ./longshore-data, on port 5000.`,
 			return p.serve(c.Context(), l, signals)
 		},
 	}
+	c.Flags().StringArrayVar(&hosts, "host", nil, "a name or address by which clients know the registry, for its certificate, beside tls.hosts; may be repeated")
+	return c
 }
 
 // serve opens the store and answers requests until a signal comes.
@@ -59,6 +66,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 	opening, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var r *registry.Registry
+	var secure *security
 	closeStore := func() {}
 	opened, tried := make(chan error, 1), make(chan struct{})
 	defer func() {
@@ -78,7 +86,10 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 				log.Info("credentials for the store", "identity", i.Identity())
 			}
 			closeStore = func() { closeDriver(store) }
-			r, err = registry.Open(opening, store, registryOptions(l.settings, log))
+			if r, err = registry.Open(opening, store, registryOptions(l.settings, log)); err != nil {
+				return err
+			}
+			secure, err = openSecurity(opening, l, store, log)
 			return err
 		})
 	}()
@@ -92,8 +103,9 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 		}
 		defer r.Close()
 		defer collectInBackground(ctx, r, l, log)()
-		p.announce(l, listener.Addr(), log)
-		return serveHTTP(ctx, listener, api.New(r, apiOptions(l.settings, log)), l.HTTP, log, signals)
+		defer secure.inBackground(ctx)()
+		p.announce(l, secure, listener.Addr(), log)
+		return serveHTTP(ctx, secure.listen(listener), secure.handler(api.New(r, apiOptions(l.settings, log)), listener.Addr()), l.HTTP, log, signals)
 	case s := <-signals:
 		log.Info("stopped before the store was open", "signal", s.String())
 		return nil
@@ -101,10 +113,10 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 }
 
 // listen opens the port, or says which setting to change.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+func listen(ctx context.Context, addr string) (*net.TCPListener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err == nil {
-		return listener, nil
+		return listener.(*net.TCPListener), nil
 	}
 	advice := "choose another address with http.addr, or LONGSHORE_HTTP_ADDR"
 	_, port, _ := net.SplitHostPort(addr)

@@ -21,6 +21,7 @@ const envPrefix = "LONGSHORE"
 // of them.
 type settings struct {
 	HTTP      httpSettings     `yaml:"http" doc:"How clients reach the registry."`
+	TLS       tlsSettings      `yaml:"tls" doc:"The certificates of the port, which speaks TLS and plain HTTP; docs/tls.md explains it."`
 	Storage   config.OneOf     `yaml:"storage" doc:"Where the images are: one driver, with its settings below its name. In the environment, a setting of a driver picks that driver; the variable here picks one by name."`
 	Delete    deleteSettings   `yaml:"delete" doc:"What clients may delete."`
 	History   historySettings  `yaml:"history" doc:"What tags pointed at before, and what was deleted; docs/tags.md explains it."`
@@ -38,8 +39,9 @@ type settings struct {
 type httpSettings struct {
 	Addr             string         `yaml:"addr" doc:"Address and port to listen on. Without an address before the colon: on all of the machine's."`
 	PublicURL        string         `yaml:"public_url" doc:"The URL under which clients know the registry, such as https://registry.example.com. It makes the Locations in answers absolute. Empty: they are relative, which works behind any proxy."`
-	TrustedProxies   []netip.Prefix `yaml:"trusted_proxies" doc:"Networks or addresses of the proxies whose Forwarded and X-Forwarded-For headers count when a client's address is looked for."`
-	HeaderTimeout    time.Duration  `yaml:"header_timeout" min:"100ms" doc:"How long a client may take to send the header of a request."`
+	TrustedProxies   []netip.Prefix `yaml:"trusted_proxies" doc:"Networks or addresses of the proxies whose Forwarded and X-Forwarded-For headers count when a client's address is looked for, and whose X-Forwarded-Proto says whether it spoke TLS."`
+	Plain            string         `yaml:"plain" enum:"auto,allow,loopback,redirect,refuse" doc:"What becomes of requests without TLS: they are answered (allow), if they were made on this machine (loopback), sent to https (redirect; GET and HEAD only), or refused. auto: allow while everybody may do everything, loopback once the registry asks for passwords. What a trusted proxy has got over TLS counts as TLS."`
+	HeaderTimeout    time.Duration  `yaml:"header_timeout" min:"100ms" doc:"How long a client may take to send the header of a request, and for a TLS handshake."`
 	IdleTimeout      time.Duration  `yaml:"idle_timeout" min:"100ms" doc:"How long a request body or an answer may make no progress. There is no limit on a request's whole time: a layer may take an hour."`
 	KeepaliveTimeout time.Duration  `yaml:"keepalive_timeout" min:"1s" doc:"How long a connection is kept open for the next request. It has to be longer than that of a proxy in front, which otherwise meets closed connections."`
 	ShutdownGrace    time.Duration  `yaml:"shutdown_grace" doc:"How long requests that are under way may go on after SIGTERM or SIGINT."`
@@ -111,11 +113,13 @@ func defaultSettings(all []driver) *settings {
 	s := &settings{
 		HTTP: httpSettings{
 			Addr:             ":5000",
+			Plain:            "auto",
 			HeaderTimeout:    10 * time.Second,
 			IdleTimeout:      time.Minute,
 			KeepaliveTimeout: 2 * time.Minute,
 			ShutdownGrace:    30 * time.Second,
 		},
+		TLS:      tlsSettings{Enabled: true, Life: 90 * 24 * time.Hour},
 		Storage:  config.OneOf{Chosen: "fs"},
 		Delete:   deleteSettings{Enabled: true},
 		History:  historySettings{Keep: 720 * time.Hour},
