@@ -98,14 +98,14 @@ func (c *collector) begin(ctx context.Context) error {
 	l := &lease{r: c.Registry, by: c.o.By, until: c.now().Add(leaseTime)}
 	held, err := c.announce(ctx, leaseKey, l.by, l.until)
 	if err != nil {
-		return fmt.Errorf("cannot begin to collect: %w", err)
+		return fmt.Errorf("cannot take %s: %w", leaseKey, err)
 	}
 	if !held {
 		return ErrCollecting
 	}
 	info, err := l.own(ctx, l.until)
 	if err != nil {
-		return fmt.Errorf("cannot begin to collect: %w", err)
+		return fmt.Errorf("cannot take %s: %w", leaseKey, err)
 	}
 	l.etag, c.lease = info.ETag, l
 	c.began, c.report.Began = info.ModTime, info.ModTime
