@@ -108,6 +108,8 @@ var (
 	ErrUnknown = errors.New("no such account")
 	// ErrRefused: the account is of this source, and the password is wrong, or it is disabled, expired or revoked. No other source is asked.
 	ErrRefused = errors.New("the credentials are refused")
+	// ErrMustChange: the account is good, but its password has to be changed before it may do anything else.
+	ErrMustChange = errors.New("the password has to be changed first")
 	// ErrExpired is an ErrRefused of a bearer token that would be good if its time were not over. The identity comes with it, since what was begun
 	// in its time may go on.
 	ErrExpired = fmt.Errorf("the token has expired: %w", ErrRefused)

@@ -201,6 +201,17 @@ func (r *Registry) Mount(ctx context.Context, repo, from string, d digest.Digest
 	return true, nil
 }
 
+// MountNothing asks the store what Mount asks if from does not have the blob: for a repository that a client may not know of, whose answer has to
+// take as long.
+func (r *Registry) MountNothing(ctx context.Context, d digest.Digest) error {
+	const nobodys = "-" // no name of a repository
+	_, err := r.reads.get(ctx, linkKey(nobodys, d))
+	if errors.Is(err, drivers.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // Holders names repositories that had the blob when this process last looked, a few at most;
 // Mount looks again.
 func (r *Registry) Holders(d digest.Digest) []string {

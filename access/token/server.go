@@ -31,6 +31,9 @@ func (s *Server) Answer(ctx context.Context, call access.TokenCall) (access.Toke
 			return access.TokenAnswer{}, err
 		}
 	}
+	if id.MustChange {
+		return access.TokenAnswer{}, access.ErrMustChange
+	}
 	if id.IsAnonymous() {
 		id.Kind = access.Anonymous
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/longshore-registry/longshore/access"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry"
 )
@@ -28,11 +29,12 @@ type server struct {
 	registry *registry.Registry
 	router   http.Handler
 	options  Options
+	rates    *rates // nil: as many requests as clients like
 	log      *slog.Logger
 }
 
 // New returns the handler of the whole API: /v2/ of the OCI distribution spec, /v1/search of Docker's
-// registry, and /livez and /readyz for whoever watches the process.
+// registry, /token of Docker's token protocol, and /livez and /readyz for whoever watches the process.
 func New(r *registry.Registry, o Options) http.Handler {
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, time.Minute)
 	o.MaxTags = cmp.Or(o.MaxTags, 100)
@@ -41,7 +43,7 @@ func New(r *registry.Registry, o Options) http.Handler {
 	o.Redirect.MinSize = cmp.Or(o.Redirect.MinSize, 64<<10)
 	o.Redirect.Life = cmp.Or(o.Redirect.Life, 20*time.Minute)
 	o.PublicURL = strings.TrimSuffix(o.PublicURL, "/")
-	s := &server{registry: r, options: o, log: o.Log}
+	s := &server{registry: r, options: o, log: o.Log, rates: newRates(o.Rate)}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -52,37 +54,49 @@ func New(r *registry.Registry, o Options) http.Handler {
 	m.NotFoundHandler = s.handle(func(http.ResponseWriter, *http.Request) error {
 		return &statusError{http.StatusNotFound, "NOT_FOUND", "there is nothing at this path", nil}
 	})
-	route := func(path string, all methods) { m.Handle(path, s.handle(all.serve)) }
+	route := func(path string, all methods) *mux.Route {
+		return m.Handle(path, s.handle(func(w http.ResponseWriter, r *http.Request) error { return s.serve(w, r, all) }))
+	}
 	const name = "/v2/{name:.+}"
-	route("/livez", methods{"GET": s.live, "HEAD": s.live})
-	route("/readyz", methods{"GET": s.ready, "HEAD": s.ready})
-	route("/v1/search", methods{"GET": s.search, "HEAD": s.search})
-	route("/v1/_ping", methods{"GET": s.live, "HEAD": s.live})
+	both := func(need right, h handler) methods { return methods{"GET": {need, h, ""}, "HEAD": {need, h, ""}} }
+	route("/livez", both(anyone, s.live))
+	route("/readyz", both(anyone, s.ready))
+	route("/v1/search", both(lists, s.search))
+	route("/v1/_ping", both(anyone, s.live))
+	if o.Tokens != nil {
+		route(tokenPath, methods{"GET": {anyone, s.token, ""}, "POST": {anyone, s.token, ""}})
+	}
 	for _, path := range []string{"/v2", "/v2/"} {
-		route(path, methods{"GET": s.base, "HEAD": s.base})
+		route(path, both(logsIn, s.base))
 	}
 	for _, path := range []string{"/v2/_catalog", "/v2/_catalog/"} {
-		route(path, methods{"GET": s.catalog, "HEAD": s.catalog})
+		route(path, both(lists, s.catalog))
 	}
-	route(name+"/tags/list", methods{"GET": s.tags, "HEAD": s.tags})
-	route(name+"/referrers/{digest:[^/]+}", methods{"GET": s.referrers, "HEAD": s.referrers})
-	route(name+"/manifests/{reference:[^/]+}", methods{"GET": s.getManifest, "HEAD": s.getManifest, "PUT": s.putManifest, "DELETE": s.deleteManifest})
+	route(name+"/tags/list", both(reads, s.tags))
+	route(name+"/referrers/{digest:[^/]+}", both(reads, s.referrers))
+	route(name+"/manifests/{reference:[^/]+}", methods{
+		"GET": {reads, s.getManifest, ""}, "HEAD": {looks, s.getManifest, ""},
+		"PUT": {pushes, s.putManifest, access.EventPush}, "DELETE": {deletes, s.deleteManifest, access.EventDelete},
+	})
 	for _, path := range []string{"/blobs/uploads", "/blobs/uploads/"} {
-		route(name+path, methods{"POST": s.startUpload})
+		route(name+path, methods{"POST": {pushes, s.startUpload, ""}})
 	}
 	route(name+"/blobs/uploads/{id:[^/]+}", methods{
-		"GET": s.uploadStatus, "HEAD": s.uploadStatus, "PATCH": s.patchUpload, "PUT": s.putUpload, "DELETE": s.cancelUpload,
+		"GET": {uploads, s.uploadStatus, ""}, "HEAD": {uploads, s.uploadStatus, ""}, "PATCH": {uploads, s.patchUpload, ""},
+		"PUT": {uploads, s.putUpload, ""}, "DELETE": {uploads, s.cancelUpload, ""},
 	})
-	route(name+"/blobs/{digest:[^/]+}", methods{"GET": s.getBlob, "HEAD": s.getBlob, "DELETE": s.deleteBlob})
+	route(name+"/blobs/{digest:[^/]+}", methods{
+		"GET": {reads, s.getBlob, ""}, "HEAD": {looks, s.getBlob, ""}, "DELETE": {deletes, s.deleteBlob, access.EventDelete},
+	})
 	// Ours, by the rule for names of extensions: https://github.com/opencontainers/distribution-spec/blob/main/extensions/README.md
 	const ours = name + "/_longshore"
-	route(ours+"/tags/history", methods{"GET": s.tagHistory, "HEAD": s.tagHistory})
-	route(ours+"/tags/deleted", methods{"GET": s.deletedTags, "HEAD": s.deletedTags})
-	route(ours+"/tags/restore", methods{"POST": s.restoreTag})
-	route(ours+"/repository/contents", methods{"DELETE": s.deleteRepository})
-	route(ours+"/repository/restore", methods{"POST": s.restoreRepository})
+	route(ours+"/tags/history", both(reads, s.tagHistory))
+	route(ours+"/tags/deleted", both(reads, s.deletedTags))
+	route(ours+"/tags/restore", methods{"POST": {deletes, s.restoreTag, access.EventRestore}})
+	route(ours+"/repository/contents", methods{"DELETE": {deletes, s.deleteRepository, access.EventDelete}})
+	route(ours+"/repository/restore", methods{"POST": {deletes, s.restoreRepository, access.EventRestore}})
 	// To any other method this path is one of those that do not exist, which end in a slash as well.
-	m.Handle(name+"/", s.handle(methods{"DELETE": s.deleteRepository}.serve)).MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
+	route(name+"/", methods{"DELETE": {deletes, s.deleteRepository, access.EventDelete}}).MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
 		return r.Method == http.MethodDelete
 	})
 	s.router = m
@@ -109,11 +123,11 @@ func (s *server) shortcut(r *http.Request) handler {
 	path, last := path[:slash], path[slash+1:]
 	if repo, ok := strings.CutSuffix(path, "/manifests"); ok && registry.CheckName(repo) == nil {
 		if tag, d, err := parseReference(last); err == nil {
-			return func(w http.ResponseWriter, r *http.Request) error { return s.sendManifest(w, r, repo, tag, d) }
+			return s.admitting(readsBy(r.Method), repo, func(w http.ResponseWriter, r *http.Request) error { return s.sendManifest(w, r, repo, tag, d) })
 		}
 	} else if repo, ok := strings.CutSuffix(path, "/blobs"); ok && registry.CheckName(repo) == nil {
 		if d, err := registry.ParseDigest(last); err == nil {
-			return func(w http.ResponseWriter, r *http.Request) error { return s.sendBlob(w, r, repo, d) }
+			return s.admitting(readsBy(r.Method), repo, func(w http.ResponseWriter, r *http.Request) error { return s.sendBlob(w, r, repo, d) })
 		}
 	}
 	return nil
@@ -124,19 +138,26 @@ func (s *server) shortcut(r *http.Request) handler {
 type handler func(http.ResponseWriter, *http.Request) error
 
 // methods are the endpoints of one path.
-type methods map[string]handler
+type methods map[string]endpoint
+
+// endpoint is a handler with what a client needs to come to it.
+type endpoint struct {
+	need  right
+	serve handler
+	event string // what the audit log calls it; "" if it is not written there
+}
 
 // serve picks the endpoint. To an answer of 405 it adds the methods that remain (RFC 9110, section 15.5.6).
-func (m methods) serve(w http.ResponseWriter, r *http.Request) error {
+func (s *server) serve(w http.ResponseWriter, r *http.Request, all methods) error {
 	var err error = &statusError{http.StatusMethodNotAllowed, registry.Unsupported, "this path does not have that method", nil}
-	if h, ok := m[r.Method]; ok {
-		err = h(w, r)
+	if e, ok := all[r.Method]; ok {
+		err = s.enter(w, r, e)
 	}
 	if err == nil {
 		return nil
 	}
 	if status, _ := explain(err); status == http.StatusMethodNotAllowed {
-		others := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(method string) bool { return method == r.Method })
+		others := slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(method string) bool { return method == r.Method })
 		w.Header().Set("Allow", strings.Join(others, ", "))
 	}
 	return err
@@ -189,6 +210,9 @@ func (s *server) logRequest(w *response, r *http.Request, start time.Time, err e
 	attrs := []slog.Attr{
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status), slog.Int64("bytes", w.written),
 		slog.Float64("took_ms", float64(time.Since(start).Microseconds())/1000), slog.String("client", s.client(r).String()),
+	}
+	if w.user != "" {
+		attrs = append(attrs, slog.String("user", w.user))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", err.Error()))

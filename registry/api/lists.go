@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/longshore-registry/longshore/access"
 )
 
 // pageSize reads n. What is larger than the registry serves is cut quietly: the Link leads on.
@@ -57,6 +59,10 @@ func (s *server) catalog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	visitor := visitorOf(r)
+	if visitor != nil && !visitor.allowed(access.Catalogue, "") {
+		return s.visibleCatalog(w, r, visitor, n)
+	}
 	repos, more, err := s.registry.Catalog(r.Context(), query.Get("last"), n)
 	if err != nil {
 		return err
@@ -64,6 +70,40 @@ func (s *server) catalog(w http.ResponseWriter, r *http.Request) error {
 	if more {
 		s.linkNext(w, r, repos[len(repos)-1], n)
 	}
+	return writeCatalog(w, repos)
+}
+
+// afterParameter is the query parameter of a Link that says where a page goes on, if no name that the client may see does.
+const afterParameter = "_after"
+
+// visibleCatalog answers with what the visitor may pull. Who has not said who he is, and sees nothing, is asked.
+func (s *server) visibleCatalog(w http.ResponseWriter, r *http.Request, v *visitor, n int) error {
+	query := r.URL.Query()
+	after := query.Get(afterParameter)
+	repos, more, next, err := s.registry.VisibleCatalog(r.Context(), query.Get("last"), after, n, func(repo string) bool { return v.allowed(access.Pull, repo) })
+	if err != nil {
+		return err
+	}
+	if !v.known && len(repos) == 0 && !more && after == "" && n > 0 {
+		w.Header().Set("WWW-Authenticate", s.challenge(r, lists.scope("", query), ""))
+		return &statusError{http.StatusUnauthorized, unauthorized, "authentication required", nil}
+	}
+	if more {
+		last := query.Get("last")
+		if len(repos) > 0 {
+			last = repos[len(repos)-1]
+		}
+		query.Del(afterParameter)
+		if next != "" {
+			query.Set(afterParameter, next)
+		}
+		r.URL.RawQuery = query.Encode()
+		s.linkNext(w, r, last, n)
+	}
+	return writeCatalog(w, repos)
+}
+
+func writeCatalog(w http.ResponseWriter, repos []string) error {
 	return writeJSON(w, http.StatusOK, struct {
 		Repositories []string `json:"repositories"`
 	}{repos})
@@ -112,7 +152,11 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 		}
 		n = int(min(asked, most))
 	}
-	repos, err := s.registry.Search(r.Context(), query.Get("q"), n, nil)
+	var visible func(string) bool
+	if v := visitorOf(r); v != nil && !v.allowed(access.Catalogue, "") {
+		visible = func(repo string) bool { return v.allowed(access.Pull, repo) }
+	}
+	repos, err := s.registry.Search(r.Context(), query.Get("q"), n, visible)
 	if err != nil {
 		return err
 	}

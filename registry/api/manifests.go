@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/longshore-registry/longshore/access"
 	"github.com/longshore-registry/longshore/registry"
 )
 
@@ -81,6 +82,7 @@ func (s *server) putManifest(w http.ResponseWriter, r *http.Request) error {
 	push := registry.Push{
 		Repo: repo, Digest: d, Tags: tags, ContentType: r.Header.Get("Content-Type"), Body: body,
 		IfMatch: etags(r.Header.Values("If-Match")), IfNoneMatch: etags(r.Header.Values("If-None-Match")),
+		By: visitorOf(r).name(), OnlyNew: !visitorOf(r).may(access.TagMove, repo),
 	}
 	if tag != "" && !slices.Contains(tags, tag) {
 		push.Tags = append([]string{tag}, tags...)

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/longshore-registry/longshore/access"
 )
 
 // Options are the settings of the HTTP API. The zero value of each field means its default.
@@ -42,8 +45,44 @@ type Options struct {
 	// Redirect says whether a GET of a blob is answered with a signed URL of the store.
 	Redirect Redirect
 
+	// Access says who may do what. Nil: nobody is asked who he is, and everybody may do everything.
+	Access *access.Control
+
+	// Tokens answers /token, where clients fetch bearer tokens. Nil: there is no such path.
+	Tokens TokenServer
+
+	// Challenge is how clients without credentials are asked for them.
+	Challenge Challenge
+
+	// Rate bounds the requests of a client, where Access is set.
+	Rate Rate
+
 	// Log gets a line for each request and each failure. Default slog.Default().
 	Log *slog.Logger
+}
+
+// TokenServer answers the token endpoint; token.Server is one. The errors are those of access.Control.Identify.
+type TokenServer interface {
+	Answer(ctx context.Context, call access.TokenCall) (access.TokenAnswer, error)
+}
+
+// Challenge is the WWW-Authenticate of an answer of 401.
+type Challenge struct {
+	Basic bool // ask for names and passwords at each request; default: for bearer tokens
+
+	// Realm is the URL where bearer tokens are fetched. Default: /token of PublicURL or, without one, of the host and scheme that the client
+	// used.
+	Realm string
+
+	// Service is the name of this registry for who issues tokens. Default: the host of PublicURL or, without one, the one that the
+	// client used.
+	Service string
+}
+
+// Rate is how many requests an account, and an address, may make. What is more is answered with 429.
+type Rate struct {
+	PerSecond float64 // 0: any number
+	Burst     int     // how many may come at once; at least 1
 }
 
 // Redirect says which blob GETs are sent to the store itself. HEAD never is: a signed URL is good for one method.

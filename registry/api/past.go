@@ -99,7 +99,7 @@ func (s *server) restoreTag(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	d, err := s.registry.RestoreTag(r.Context(), repo, tag, to, "")
+	d, err := s.registry.RestoreTag(r.Context(), repo, tag, to, visitorOf(r).name())
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *server) restoreRepository(w http.ResponseWriter, r *http.Request) error
 	if err := s.mayDeleteRepositories(); err != nil {
 		return err
 	}
-	restored, err := s.registry.RestoreRepository(r.Context(), repo, "")
+	restored, err := s.registry.RestoreRepository(r.Context(), repo, visitorOf(r).name())
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ type response struct {
 	set     time.Time
 	status  int
 	written int64
+	user    string // to whom, for the log; "" if that is not known
 }
 
 func newResponse(w http.ResponseWriter, idle time.Duration) *response {

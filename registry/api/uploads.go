@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/longshore-registry/longshore/access"
 	"github.com/longshore-registry/longshore/registry"
 )
 
@@ -69,11 +71,15 @@ func (s *server) startUpload(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// mount tries the repository that the client names, or else those that are known to have had the blob.
+// mount tries the repository that the client names, or else those that are known to have had the blob. One that the client may not pull from is as one
+// that lacks the blob.
 func (s *server) mount(r *http.Request, repo string, d digest.Digest, query url.Values) (bool, error) {
 	sources := []string{query.Get("from")}
+	visitor := visitorOf(r)
 	if sources[0] == "" {
-		sources = s.registry.Holders(d)
+		sources = slices.DeleteFunc(slices.Clone(s.registry.Holders(d)), func(repo string) bool { return !visitor.may(access.Pull, repo) })
+	} else if registry.CheckName(sources[0]) == nil && !visitor.may(access.Pull, sources[0]) {
+		return false, s.registry.MountNothing(r.Context(), d)
 	}
 	for _, from := range sources {
 		mounted, err := s.registry.Mount(r.Context(), repo, from, d)
