@@ -89,11 +89,11 @@ type Step struct {
 
 // Decide answers a question.
 func (p *Policy) Decide(q Question) Decision {
-	allowed, reason := p.decide(q, nil)
+	allowed, reason := p.decide(&q, nil)
 	d := Decision{Allowed: allowed, Visible: allowed, Reason: reason}
 	if !allowed && q.Action != Pull && q.Repository != "" {
 		q.Action = Pull
-		d.Visible, _ = p.decide(q, nil)
+		d.Visible, _ = p.decide(&q, nil)
 	}
 	return d
 }
@@ -101,7 +101,7 @@ func (p *Policy) Decide(q Question) Decision {
 // Explain tells the steps that Decide takes, up to the one that decides.
 func (p *Policy) Explain(q Question) []Step {
 	var steps []Step
-	p.decide(q, func(s Step) { steps = append(steps, s) })
+	p.decide(&q, func(s Step) { steps = append(steps, s) })
 	return steps
 }
 
@@ -118,7 +118,7 @@ const (
 )
 
 // decide goes through the steps, and tells them to tell unless that is nil.
-func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason string) {
+func (p *Policy) decide(q *Question, tell func(Step)) (allowed bool, reason string) {
 	step := func(name string, v Verdict, why string) {
 		if tell != nil {
 			tell(Step{name, v, why})
@@ -133,7 +133,7 @@ func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason strin
 	switch {
 	case id.Scope == nil:
 		step(stepScope, Passes, "the credentials are not narrowed")
-	case !granted(id.Scope, q):
+	case !granted(id.Scope, q.Action, q.Repository):
 		const why = "the credentials are not good for this"
 		step(stepScope, Denies, why)
 		return false, why
@@ -156,8 +156,10 @@ func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason strin
 			step(r.name, Passes, "does not name the action")
 			continue
 		}
-		if why := r.misfit(q, tell != nil); why != "" {
-			step(r.name, Passes, why)
+		if c := r.misfit(q); c != none {
+			if tell != nil {
+				step(r.name, Passes, r.why(c, q))
+			}
 			continue
 		}
 		if slices.Contains(r.Deny, q.Action) {
@@ -200,10 +202,10 @@ func (p *Policy) decide(q Question, tell func(Step)) (allowed bool, reason strin
 	return false, "nothing allows it"
 }
 
-// granted reports whether a grant is good for what q asks.
-func granted(scope []Grant, q Question) bool {
+// granted reports whether a grant is good for the action.
+func granted(scope []Grant, a Action, repository string) bool {
 	for _, g := range scope {
-		if slices.Contains(g.Actions, q.Action) && config.Glob(g.Repositories).Match(q.Repository) {
+		if slices.Contains(g.Actions, a) && config.Glob(g.Repositories).Match(repository) {
 			return true
 		}
 	}

@@ -16,34 +16,52 @@ func (r *rule) names(a Action) bool {
 	return slices.Contains(r.Allow, a) || slices.Contains(r.Deny, a)
 }
 
-// misfit says which condition q does not fit, or nothing if it fits them all. Without words it is a mere "no".
-func (r *rule) misfit(q Question, words bool) string {
-	say := func(format string, args ...any) string {
-		if !words {
-			return "no"
-		}
-		return fmt.Sprintf(format, args...)
-	}
+// condition is one of a rule's conditions.
+type condition int
+
+const (
+	none condition = iota // all fit
+	ofRepository
+	ofAccount
+	ofSource
+	ofNetwork
+	ofClaims
+)
+
+// misfit is the first condition that q does not fit.
+func (r *rule) misfit(q *Question) condition {
 	id := &q.Identity
-	if r.Repositories != "" && !r.Repositories.Match(q.Repository) {
-		if q.Repository == "" {
-			return say("is about the repositories %s", r.Repositories)
-		}
-		return say("the repository does not fit %s", r.Repositories)
-	}
-	if !r.fitsAccount(id) {
-		return say("the account is none of %s", r.accounts())
-	}
-	if len(r.Sources) > 0 && (id.IsAnonymous() || !slices.Contains(r.Sources, id.Source)) {
-		return say("the account is not from %s", strings.Join(r.Sources, ", "))
-	}
-	if len(r.Networks) > 0 && !inNetworks(r.Networks, q.Address) {
-		return say("the address is in none of the networks")
+	switch {
+	case r.Repositories != "" && !r.Repositories.Match(q.Repository):
+		return ofRepository
+	case !r.fitsAccount(id):
+		return ofAccount
+	case len(r.Sources) > 0 && (id.IsAnonymous() || !slices.Contains(r.Sources, id.Source)):
+		return ofSource
+	case len(r.Networks) > 0 && !inNetworks(r.Networks, q.Address):
+		return ofNetwork
 	}
 	for claim, pattern := range r.Claims {
 		if !fitsClaim(id.Claims, claim, config.Glob(pattern)) {
-			return say("%s", r.claimMisfit(id))
+			return ofClaims
 		}
+	}
+	return none
+}
+
+// why tells of a condition that q does not fit.
+func (r *rule) why(c condition, q *Question) string {
+	switch c {
+	case ofRepository:
+		return fmt.Sprintf("the repository does not fit %s", r.Repositories)
+	case ofAccount:
+		return "the account is none of " + r.accounts()
+	case ofSource:
+		return "the account is not from " + strings.Join(r.Sources, ", ")
+	case ofNetwork:
+		return "the address is in none of the networks"
+	case ofClaims:
+		return r.claimMisfit(&q.Identity)
 	}
 	return ""
 }

@@ -23,10 +23,10 @@ type ThrottleOptions struct {
 	Address      int           // failures from an address, whatever the account; 0: 50
 	AddressEvery time.Duration // one comes back after; 0: 10 s
 
-	// Free is how many failures are answered at once; each further one is answered later, twice as late as the one before,
-	// from 250 ms up to MaxDelay. 0: 3; negative: none.
-	Free     int
-	MaxDelay time.Duration // 0: 2 s; negative: no delay
+	// A failure is answered 250 ms after the request came, so that its time tells nothing of the account. After Free
+	// failures each is answered twice as late as the one before, up to MaxDelay.
+	Free     int           // 0: 3; negative: none
+	MaxDelay time.Duration // 0: 2 s; negative: all are answered at once
 }
 
 // Bounds of what is kept, by number.
@@ -135,13 +135,14 @@ func (b *bucket) isKnown(now time.Time) bool {
 type attempt struct {
 	t       *throttle
 	at      accountAt
+	began   time.Time
 	buckets []*bucket
 }
 
 // begin returns a *ThrottledError if there were too many failures. Only passwords count: a token can't be guessed, and one that
 // has expired is no attack but what clients send before they fetch the next.
 func (t *throttle) begin(c Credentials) (*attempt, error) {
-	a := &attempt{t: t, at: accountAt{name: c.Name, address: network(c.Address)}}
+	a := &attempt{t: t, began: time.Now(), at: accountAt{name: c.Name, address: network(c.Address)}}
 	if t.o.Off || c.Password == "" {
 		return a, nil
 	}
@@ -216,18 +217,17 @@ func (a *attempt) succeeded() {
 	b.good = a.t.now()
 }
 
-// failed waits, for longer the more failures there were, or until ctx ends.
+// failed waits until the failure may be answered, or until ctx ends.
 func (a *attempt) failed(ctx context.Context) {
+	if len(a.buckets) == 0 {
+		return
+	}
 	spent := 0
 	for _, b := range a.buckets {
 		spent = max(spent, b.count())
 	}
-	over := spent - max(a.t.o.Free, 0)
-	if over <= 0 || a.t.o.MaxDelay < 0 {
-		return
-	}
-	delay := min(firstDelay<<min(over-1, 10), a.t.o.MaxDelay)
-	timer := time.NewTimer(delay)
+	over := min(max(spent-max(a.t.o.Free, 0), 0), 10)
+	timer := time.NewTimer(time.Until(a.began.Add(min(firstDelay<<over, a.t.o.MaxDelay))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
