@@ -19,6 +19,13 @@ import (
 	"github.com/longshore-registry/longshore/drivers"
 )
 
+// candidate is data that no record names and that may be a missing blob.
+type candidate struct {
+	drivers.Entry
+	young bool          // an upload may be about to name it
+	noted digest.Digest // the blob that it was, if a collection has written down that it is about to delete it
+}
+
 // findData looks for the bytes of missing blobs among the data that no record names.
 func (b *rebuilder) findData(ctx context.Context) error {
 	if !b.searching() {
@@ -55,14 +62,14 @@ func (b *rebuilder) findData(ctx context.Context) error {
 		} else if is || !b.wants(entry.Size) {
 			continue
 		}
-		young := b.young(entry, day)
+		one := candidate{entry, b.young(entry, day), condemned[entry.Key]}
 		switch {
-		case condemned[entry.Key] && !b.o.Offline:
+		case one.noted != "" && !b.o.Offline:
 			b.count(&b.report.Condemned)
-		case young && !b.o.Offline:
+		case one.young && !b.o.Offline:
 			b.count(&b.report.Young)
 		default:
-			g.Go(func() error { return b.tryData(gctx, entry, young) })
+			g.Go(func() error { return b.tryData(gctx, one) })
 		}
 		if !b.searching() {
 			break
@@ -118,6 +125,9 @@ func (b *rebuilder) nameData(ctx context.Context, keys []string, named *marks) e
 	g.SetLimit(parallelCollect)
 	for i, key := range keys {
 		g.Go(func() error {
+			if err := b.lease.keep(gctx); err != nil {
+				return err
+			}
 			o, err := readObject(gctx, b.driver, key)
 			if errors.Is(err, drivers.ErrNotFound) {
 				return nil
@@ -148,9 +158,9 @@ func (b *rebuilder) nameData(ctx context.Context, keys []string, named *marks) e
 	return nil
 }
 
-// condemnedData is what collections have written down that they are about to delete.
-func (b *rebuilder) condemnedData(ctx context.Context) (map[string]bool, error) {
-	all := map[string]bool{}
+// condemnedData is what collections have written down that they are about to delete, and which blob it was.
+func (b *rebuilder) condemnedData(ctx context.Context) (map[string]digest.Digest, error) {
+	all := map[string]digest.Digest{}
 	for entry, err := range b.driver.List(ctx, gcLogPrefix, "", "") {
 		if err != nil {
 			return nil, err
@@ -166,7 +176,7 @@ func (b *rebuilder) condemnedData(ctx context.Context) (map[string]bool, error) 
 			return nil, &drivers.Error{Op: "read log", Driver: "registry", Key: entry.Key, Kind: drivers.ErrCorrupt, Err: err}
 		}
 		for _, one := range d.Blobs {
-			all[one.Data] = true
+			all[one.Data] = one.Digest
 		}
 	}
 	return all, nil
@@ -230,11 +240,11 @@ func (b *rebuilder) digests(ctx context.Context, key string) ([]digest.Digest, e
 
 // tryData reads data that no record names and, if it is a missing blob, puts that blob's record. If it could be two, it is one: no
 // two records name the same data.
-func (b *rebuilder) tryData(ctx context.Context, entry drivers.Entry, young bool) error {
-	if !b.wants(entry.Size) {
+func (b *rebuilder) tryData(ctx context.Context, data candidate) error {
+	if !b.wants(data.Size) {
 		return nil // all of that size have been found since
 	}
-	all, err := b.digests(ctx, entry.Key)
+	all, err := b.digests(ctx, data.Key)
 	switch {
 	case errors.Is(err, drivers.ErrNotFound):
 		return nil
@@ -244,21 +254,24 @@ func (b *rebuilder) tryData(ctx context.Context, entry drivers.Entry, young bool
 		b.fail(err)
 		return b.broken()
 	}
+	if data.noted != "" { // the next collection deletes it unless a record of that very blob names it
+		all = slices.DeleteFunc(all, func(d digest.Digest) bool { return d != data.noted })
+	}
 	one := b.takeOne(all)
 	if one == nil {
 		return nil
 	}
 	found := b.o.DryRun
-	record, err := json.Marshal(blobRecord{Size: entry.Size, Data: entry.Key})
+	record, err := json.Marshal(blobRecord{Size: data.Size, Data: data.Key})
 	if err != nil {
 		return err
 	}
 	key := recordKey(one.digest)
-	err = b.put(ctx, Rebuilt{Kind: RebuiltBlob, Key: key, Reason: "its bytes are at " + entry.Key, Bytes: entry.Size}, func(ctx context.Context) error {
+	err = b.put(ctx, Rebuilt{Kind: RebuiltBlob, Key: key, Reason: "its bytes are at " + data.Key, Bytes: data.Size}, func(ctx context.Context) error {
 		if err := b.waitOut(ctx, condemnedKey(one.digest)); err != nil {
 			return err
 		}
-		if young {
+		if data.young {
 			if err := b.endSessions(ctx); err != nil {
 				return err
 			}

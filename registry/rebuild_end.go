@@ -162,7 +162,7 @@ func (b *rebuilder) judge(ctx context.Context) error {
 		}
 		image.Tags = slices.AppendSeq([]string{}, maps.Keys(leading))
 		slices.Sort(image.Tags)
-		b.report.Incomplete++
+		b.count(&b.report.Incomplete)
 		if b.o.Incomplete != nil {
 			b.o.Incomplete(*image)
 		}

@@ -104,7 +104,14 @@ func (b *rebuilder) repositories(ctx context.Context) error {
 	var now *listedRepo
 	finish := func() {
 		if l := now; l != nil {
-			g.Go(func() error { return b.repository(gctx, l) })
+			g.Go(func() error {
+				err := b.repository(gctx, l)
+				if err == nil || gctx.Err() != nil || errors.Is(err, ErrCollecting) {
+					return err
+				}
+				b.fail(fmt.Errorf("repository %s: %w", l.name, err))
+				return b.broken()
+			})
 		}
 	}
 	for entry, err := range b.driver.List(gctx, reposPrefix, "", "") {
@@ -176,8 +183,11 @@ func (b *rebuilder) line(ctx context.Context, repo string) error {
 	})
 }
 
-// readable reads a manifest. ok is false if it is not there any more, or can't be read, which is counted.
+// readable reads a manifest. It returns none if it is gone, or can't be read, which is counted.
 func (b *rebuilder) readable(ctx context.Context, key string, d digest.Digest) (m *Manifest, gone bool, err error) {
+	if err := b.lease.keep(ctx); err != nil {
+		return nil, false, err
+	}
 	o, err := readObject(ctx, b.driver, key)
 	if errors.Is(err, drivers.ErrNotFound) {
 		return nil, true, nil

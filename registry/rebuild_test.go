@@ -311,6 +311,13 @@ func TestRebuildBesideCollections(t *testing.T) {
 	// What a collection that was broken off is about to delete is not named again.
 	data := keys(t, d, dataPrefix)[0]
 	c := &collector{Registry: r}
+	other := digest.SHA512.FromString("another")
+	_, err = c.note(t.Context(), deletions{Until: clk.now(), Blobs: []blobDeletion{{other, data}}})
+	must(t, err)
+	if report, done := rebuild(t, clk.open(t, d), RebuildOptions{Offline: true}); len(done) > 0 || report.Whole() {
+		t.Errorf("done %v, though the next collection deletes the data", done)
+	}
+	lose(t, d, keys(t, d, gcLogPrefix)...)
 	_, err = c.note(t.Context(), deletions{Until: clk.now(), Blobs: []blobDeletion{{blob, data}}})
 	must(t, err)
 	if report, done := rebuild(t, clk.open(t, d), RebuildOptions{}); len(done) > 0 || report.Condemned != 1 || len(report.Notes) != 1 {
@@ -319,6 +326,9 @@ func TestRebuildBesideCollections(t *testing.T) {
 	if report, _ := rebuild(t, clk.open(t, d), RebuildOptions{Offline: true}); !report.Whole() {
 		t.Errorf("report %+v", report)
 	}
+	clk.later(leaseTime)
+	collect(t, clk.open(t, d), CollectOptions{})
+	wantBlob(t, clk.open(t, d), "a", randomBytes(1, 100), blob)
 }
 
 // A collector that was stopped until its lease had ended deletes no data: a rebuild may have named it meanwhile.
@@ -330,6 +340,21 @@ func TestCollectorWithoutLeaseDeletesNoData(t *testing.T) {
 	pushOld(t, clk, d, "a", "t", b)
 	lose(t, d, recordKey(blob))
 	stopped := false
+	must(t, d.Put(t.Context(), newDataKey(clk.now().Add(-5*day)), b))
+	clk.later(5 * day)
+	bounded := 0
+	_, err := clk.open(t, d.Reopen(func(ctx context.Context, op, key string) memory.Outcome {
+		if deadline, ok := ctx.Deadline(); op == "delete" && strings.HasPrefix(key, dataPrefix) {
+			if bounded++; !ok || time.Until(deadline) > leaseTime {
+				t.Errorf("%s is deleted without a bound", key)
+			}
+			return memory.Outcome{Err: drivers.ErrDenied}
+		}
+		return memory.Outcome{}
+	})).Collect(t.Context(), CollectOptions{})
+	if !errors.Is(err, ErrRefused) || bounded != 2 {
+		t.Errorf("error %v, %d deletions", err, bounded)
+	}
 	slow := d.Reopen(func(_ context.Context, op, key string) memory.Outcome {
 		if op == "list" && strings.HasPrefix(key, dataPrefix) && key != dataPrefix && !stopped {
 			stopped = true
