@@ -46,9 +46,9 @@ type post struct {
 type cuts struct{ kills, breaks, silences atomic.Int64 }
 
 func testReplicas(t *testing.T, program string, store rig, n int) {
-	const clients, long = 16, 36 * time.Second
+	const clients, long = 16, 32 * time.Second
 	// A request to a replica that is cut off lives on there for as long as the store may be silent and may have to be waited for.
-	const patience, late = 3 * time.Second, 15 * time.Second
+	const patience, late = 2 * time.Second, 15 * time.Second
 	seed := seed(t)
 	c := &cuts{}
 	var posts []*post
@@ -70,7 +70,8 @@ func testReplicas(t *testing.T, program string, store rig, n int) {
 		p.replica = newReplica(t, program, addr, append(store.env(reached), hurriedEnv(true)...))
 		posts, targets = append(posts, p), append(targets, p.clients.Addr)
 	}
-	f := newFleet(t, seed, patience, late, targets...)
+	layers := []float64{1e3, 1e3, 2e3, 2e3, 4e3, 4e3, 8e3, 8e3, 1e4, 2e4, 5e4, 1e5, 6e6} // mostly small: it is about tags
+	f := newFleet(t, seed, patience, late, layers, targets...)
 	f.grep = func(text string) (lines []string) {
 		for i, p := range posts {
 			lines = append(lines, fmt.Sprintf("replica %d:", i))
@@ -126,7 +127,7 @@ func (p *post) harass(ctx context.Context, quiet <-chan struct{}) {
 		select {
 		case <-quiet:
 			return
-		case <-time.After(between(100, 1200)):
+		case <-time.After(between(200, 2000)):
 		}
 		line := p.clients
 		if p.store != nil && p.rand.IntN(2) == 0 {
@@ -146,7 +147,7 @@ func (p *post) harass(ctx context.Context, quiet <-chan struct{}) {
 		case 2:
 			line.Silence()
 			p.cuts.silences.Add(1)
-			pauseFor(ctx, between(200, 2500))
+			pauseFor(ctx, between(200, 1800))
 			line.Mend()
 		}
 	}

@@ -117,7 +117,9 @@ func testKill(t *testing.T, program string, store rig) {
 	seed, addr, env := seed(t), freeAddr(t), store.env(store.addr)
 	random := rand.New(rand.NewPCG(seed, 1<<32))
 	server := newReplica(t, program, addr, append(env, hurriedEnv(true)...))
-	f := newFleet(t, seed, patience, late, addr)
+	// What is held in memory and put at once, and what goes to the store in parts.
+	layers := []float64{1e3, 2e3, 4e3, 8e3, 1e4, 2e4, 3e4, 5e4, 6e4, 1e5, 2e5, 5e5, 1e6, 3e6, 6e6, 9e6, 20e6}
+	f := newFleet(t, seed, patience, late, layers, addr)
 	f.grep = server.grep
 	gc := &gcLoop{program: program, env: slices.Concat(os.Environ(), env, hurriedEnv(false)), violate: f.violate, rand: rand.New(rand.NewPCG(seed, 1<<33))}
 	gc.removed = map[string]int{}
@@ -146,6 +148,7 @@ func testKill(t *testing.T, program string, store rig) {
 	server.collected(&gc.collections, f.violate)
 	kills := server.kills
 	if !t.Failed() {
+		scrub(t, gc)
 		pauseFor(t.Context(), time.Until(ended.Add(hurriedGrace+2*time.Second))) // seconds are the finest that MinIO tells
 		server.kill()
 		for ran := 0; ran < 2; pauseFor(t.Context(), 100*time.Millisecond) {
@@ -153,7 +156,12 @@ func testKill(t *testing.T, program string, store rig) {
 				ran++
 			}
 		}
-		checkStore(t, store.open(t))
+		scrub(t, gc)
+		held := readStore(t, store.open(t))
+		for _, wrong := range held.wrong {
+			f.violate("%s", wrong)
+		}
+		t.Logf("the store holds %v", held)
 		server.env = slices.Concat(os.Environ(), env, hurriedEnv(false), []string{"LONGSHORE_HTTP_ADDR=" + addr})
 		server.start()
 		if again := f.checkAll(t.Context(), 0); again != images {
@@ -163,6 +171,16 @@ func testKill(t *testing.T, program string, store rig) {
 	said := fmt.Sprintf("%d kills in %v; %s; %s; %d names of images hold at the end, 0 lost", kills, killed.Round(time.Second), f.counts, gc.collections, images)
 	t.Attr("kills", said)
 	t.Logf("measured: %s", said)
+}
+
+// scrub fails the test if longshore finds damage in the store.
+func scrub(t *testing.T, g *gcLoop) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), g.program, "scrub", "--bytes", "--pause", "1s")
+	cmd.Env = g.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("longshore scrub: %v\n%s", err, out)
+	}
 }
 
 // String tells what clients did.

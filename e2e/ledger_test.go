@@ -4,9 +4,11 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -131,4 +133,44 @@ func (l *ledger) all() []*name {
 	}
 	slices.SortFunc(list, func(a, b *name) int { return strings.Compare(a.repo+":"+a.reference, b.repo+":"+b.reference) })
 	return list
+}
+
+// TestLedger asks what a tag may point at after some acts.
+func TestLedger(t *testing.T) {
+	const late = 10 * time.Second
+	type a struct {
+		digest       string
+		began, ended int // seconds; -1: it is under way
+		done         bool
+	}
+	for text, c := range map[string]struct {
+		acts []a
+		want []string
+	}{
+		"nothing":                          {nil, []string{""}},
+		"a push":                           {[]a{{"x", 1, 2, true}}, []string{"x"}},
+		"no answer":                        {[]a{{"x", 1, 2, false}}, []string{"", "x"}},
+		"under way":                        {[]a{{"x", 1, 2, true}, {"y", 3, -1, false}}, []string{"x", "y"}},
+		"moved":                            {[]a{{"x", 1, 2, true}, {"y", 3, 4, true}}, []string{"y"}},
+		"deleted":                          {[]a{{"x", 1, 2, true}, {"", 3, 4, true}}, []string{""}},
+		"delete without an answer":         {[]a{{"x", 1, 2, true}, {"", 3, 4, false}}, []string{"", "x"}},
+		"side by side":                     {[]a{{"x", 1, 4, true}, {"y", 3, 5, true}}, []string{"x", "y"}},
+		"side by side, then a third":       {[]a{{"x", 1, 4, true}, {"y", 3, 5, true}, {"z", 6, 7, true}}, []string{"z"}},
+		"no answer, it may come late":      {[]a{{"x", 1, 2, false}, {"y", 3, 4, true}}, []string{"x", "y"}},
+		"no answer, too long ago to count": {[]a{{"x", 1, 2, false}, {"y", 13, 14, true}}, []string{"y"}},
+	} {
+		n := &name{late: late}
+		at := func(second int) time.Time {
+			if second < 0 {
+				return time.Time{}
+			}
+			return time.Unix(int64(second), 0)
+		}
+		for _, one := range c.acts {
+			n.acts = append(n.acts, &act{digest: one.digest, began: at(one.began), ended: at(one.ended), done: one.done})
+		}
+		if got := slices.Sorted(maps.Keys(n.allowed())); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", text, got, c.want)
+		}
+	}
 }

@@ -93,8 +93,8 @@ func makeConfig(author string) blob {
 }
 
 // shared makes the layers, and a few images of them, that all clients push again and again.
-func (f *fleet) shared(seed uint64) {
-	for i, size := range []float64{1e3, 2e3, 4e3, 8e3, 1e4, 2e4, 3e4, 5e4, 6e4, 1e5, 2e5, 5e5, 1e6, 3e6, 6e6, 9e6, 20e6} {
+func (f *fleet) shared(seed uint64, sizes []float64) {
+	for i, size := range sizes {
 		f.blobs = append(f.blobs, makeBlob("application/octet-stream", random(seed+uint64(i), int64(size))))
 	}
 	for i := range 8 {

@@ -10,27 +10,31 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
 
-// A replica is a longshore that is killed and started again and again, with one log.
+// A replica is a longshore that is killed and started again and again, with one log. One that ends because it finds its store out of
+// reach is started again too, as whatever runs longshore would do.
 type replica struct {
 	t       *testing.T
 	program string
 	env     []string
 	log     string // path of what all its processes print
+	kills   int
 
 	cmd   *exec.Cmd
-	done  chan error // gets how the process ended
-	kills int
+	mu    sync.Mutex // guards cmd and dying
+	dying bool
+	ended chan struct{} // closed when it does not run any more
 }
 
 // newReplica makes a replica that does not run yet. It is killed when the test ends.
 func newReplica(t *testing.T, program, addr string, env []string) *replica {
 	r := &replica{t: t, program: program, log: filepath.Join(t.TempDir(), "log"), env: slices.Concat(os.Environ(), env, []string{"LONGSHORE_HTTP_ADDR=" + addr})}
 	t.Cleanup(func() {
-		if r.cmd != nil {
+		if r.ended != nil {
 			r.kill()
 		}
 	})
@@ -39,10 +43,45 @@ func newReplica(t *testing.T, program, addr string, env []string) *replica {
 
 // start starts the program. It does not wait for it.
 func (r *replica) start() {
+	r.dying, r.ended = false, make(chan struct{})
+	started := make(chan struct{})
+	go func() {
+		defer close(r.ended)
+		for first := true; ; first = false {
+			wait := r.run()
+			if first {
+				close(started)
+			}
+			if wait == nil {
+				return
+			}
+			err := wait()
+			r.mu.Lock()
+			dying := r.dying
+			r.mu.Unlock()
+			if dying {
+				return
+			}
+			if said := r.tail(); !strings.Contains(said, "the store cannot be opened") || !strings.Contains(said, "out of reach") {
+				r.t.Errorf("longshore ended by itself: %v\n%s", err, said)
+				return
+			}
+		}
+	}()
+	<-started
+}
+
+// run starts one process and returns how to wait for it; nil if none is to be started or it can't be.
+func (r *replica) run() (wait func() error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dying {
+		return nil
+	}
 	out, err := os.OpenFile(r.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		r.t.Error(err)
-		return
+		return nil
 	}
 	defer out.Close()
 	cmd := exec.Command(r.program, "serve")
@@ -50,23 +89,32 @@ func (r *replica) start() {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		r.t.Error(err)
-		return
+		return nil
 	}
-	r.cmd, r.done = cmd, make(chan error, 1)
-	go func(done chan<- error) { done <- cmd.Wait() }(r.done)
+	r.cmd = cmd
+	return cmd.Wait
 }
 
-// kill ends the process without warning. One that has ended by itself fails the test.
+// kill ends the process without warning.
 func (r *replica) kill() {
-	select {
-	case err := <-r.done:
-		r.t.Errorf("longshore ended by itself: %v\n%s", err, strings.Join(r.grep(""), "\n"))
-	default:
-		_ = r.cmd.Process.Kill()
-		<-r.done
-		r.kills++
+	r.mu.Lock()
+	r.dying = true
+	if r.cmd != nil {
+		_ = r.cmd.Process.Kill() // fails if it has ended by itself
 	}
-	r.cmd = nil
+	r.mu.Unlock()
+	<-r.ended
+	r.ended = nil
+	r.kills++
+}
+
+// tail is the end of what the replica has printed.
+func (r *replica) tail() string {
+	body, err := os.ReadFile(r.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body[max(0, len(body)-4000):])
 }
 
 // A logLine is what the tests want of a line of the log.
