@@ -47,6 +47,13 @@ func (c *collector) collectData(ctx context.Context) error {
 	if err := d.readRecords(ctx); err != nil {
 		return err
 	}
+	if d.moved, err = c.quarantine(ctx); err != nil {
+		return err
+	}
+	if len(d.moved.unknown) > 0 {
+		c.remark("data that no blob has stays: %d records in quarantine can't be read, so it may be theirs; push these blobs again, or use longshore scrub --drop-quarantined", len(d.moved.unknown))
+		return nil
+	}
 	failed := c.failures()
 	if err := d.sweep(ctx); err != nil || c.o.DryRun {
 		return err
@@ -61,6 +68,7 @@ type dataCollector struct {
 	*collector
 	state       collected
 	read, named *marks
+	moved       quarantine
 	undecided   string // the first day with data that may be removed later; "" for none
 }
 
@@ -308,7 +316,7 @@ func (d *dataCollector) sweep(ctx context.Context) error {
 			}
 			if is, err := named.has(m); err != nil {
 				return err
-			} else if is {
+			} else if is || d.moved.data[entry.Key] {
 				continue
 			}
 			if !entry.ModTime.Before(d.abandoned()) || day > d.abandoned().UTC().Format(time.DateOnly) {

@@ -189,6 +189,15 @@ func (c *collector) finishBlobs(ctx context.Context, blobs []blobDeletion) (all 
 	if err := g.Wait(); err != nil {
 		return false, err
 	}
+	moved, err := c.quarantine(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i, b := range blobs {
+		if moved.keeps(b) {
+			gone[i] = Removal{}
+		}
+	}
 	gone = slices.DeleteFunc(gone, func(r Removal) bool { return r.Key == "" })
 	var keys []string
 	for _, r := range gone {

@@ -28,6 +28,9 @@ type ScrubOptions struct {
 	// Repair puts right what can be, and moves to quarantine/ what is corrupt. Without it nothing is written.
 	Repair bool
 
+	// DropQuarantined removes what earlier Scrubs have moved to quarantine/, and the bytes of the blobs.
+	DropQuarantined bool
+
 	// Sole says that no collection runs meanwhile. Repair needs it on stores without put-if-absent and put-if-match.
 	Sole bool
 
@@ -77,7 +80,7 @@ const (
 	FoundDeleted      FindingKind = "deleted"      // something that was deleted and could be had back can't be read: quarantine
 	FoundUpload       FindingKind = "upload"       // a step of an upload session can't be read; a collection removes it
 	FoundAnnouncement FindingKind = "announcement" // it can't be read: removed once it is old
-	FoundCollection   FindingKind = "collection"   // something that collections keep can't be read: quarantine once it is old
+	FoundCollection   FindingKind = "collection"   // something that collections keep can't be read; what they can't do without is removed
 
 	FoundQuarantined FindingKind = "quarantined" // what an earlier Scrub moved
 	FoundForeign     FindingKind = "foreign"     // a key that is not of this format
@@ -87,7 +90,7 @@ const (
 // remark reports whether findings of that kind are no damage.
 func (k FindingKind) remark() bool {
 	switch k {
-	case FoundIncomplete, FoundUpload, FoundQuarantined, FoundForeign:
+	case FoundIncomplete, FoundUpload, FoundCollection, FoundQuarantined, FoundForeign:
 		return true
 	}
 	return false
@@ -171,6 +174,8 @@ type scrubber struct {
 	catalogue   *nameSet   // repositories that have a line
 	quarantined *numberSet // blobs whose record was moved
 
+	dropping []*Finding // what is in quarantine and shall go
+
 	blobs []scrubbedBlob
 	tails map[[32]byte][32]byte // the second halves of sha512 digests, by the first
 
@@ -182,6 +187,7 @@ type scrubber struct {
 	pending []*doubt
 	bad     map[digest.Digest]*Finding // damaged blobs, which are told of when it is known who has them
 	linked  map[digest.Digest]bool     // of them, those that a repository has
+	obscure bool                       // it is not known what some record names
 	judged  bool                       // all repositories have been looked through
 }
 
@@ -226,6 +232,7 @@ func (s *scrubber) run(ctx context.Context) error {
 		{"looking at the quarantine", s.scrubQuarantine},
 		{"reading the records of blobs", s.scrubRecords},
 		{"comparing data with records", s.scrubData},
+		{"dropping what is in quarantine", s.dropQuarantined},
 		{"reading blobs", s.scrubBytes},
 		{"reading the catalogue", s.scrubCatalogue},
 		{"looking through repositories", s.scrubRepositories},
@@ -293,7 +300,7 @@ func (s *scrubber) found(f *Finding) {
 func (s *scrubber) tellOf(f *Finding) {
 	s.report.Findings[f.Kind]++
 	switch {
-	case f.Kind.remark() || f.Recent && f.Kind.loose():
+	case f.Kind.remark() && f.Err == nil || f.Recent && f.Kind.loose():
 	case f.Done == MendedQuarantined:
 		f.Open = f.Open || len(f.Images) > 0
 	default:
@@ -355,16 +362,12 @@ func (s *scrubber) stat(ctx context.Context, key string) (etag string, err error
 // heldKey is the key in a context of the announcement that the caller itself has put up.
 type heldKey struct{}
 
-// waitOutOthers is waitOut, but does not wait for the caller's own announcement, nor for one that can't be read: that is a finding of its own.
+// waitOutOthers is waitOut, but does not wait for the caller's own announcement.
 func (s *scrubber) waitOutOthers(ctx context.Context, key string) error {
 	if ctx.Value(heldKey{}) == key {
 		return nil
 	}
-	err := s.waitOut(ctx, key)
-	if one := (*drivers.Error)(nil); errors.As(err, &one) && one.Kind == drivers.ErrCorrupt {
-		return nil
-	}
-	return err
+	return s.waitOut(ctx, key)
 }
 
 // foreign reports a key that no registry makes. It is left alone.

@@ -89,10 +89,12 @@ func (s *scrubber) readRecords(ctx context.Context, entries []drivers.Entry) err
 			if errors.Is(err, drivers.ErrNotFound) {
 				return nil
 			} else if err != nil {
+				s.obscured()
 				return s.cannotRead(gctx, Finding{Key: entry.Key, Digest: d}, err)
 			}
 			record, m, err := parseScrubbed(entry.Key, o.body)
 			if err != nil {
+				s.obscured()
 				return s.doubtRecord(gctx, entry.Key, d, err)
 			}
 			b := scrubbedBlob{data: m, long: d.Algorithm() == digest.SHA512, size: record.Size}
@@ -120,6 +122,12 @@ func (s *scrubber) readRecords(ctx context.Context, entries []drivers.Entry) err
 		}
 	}
 	return nil
+}
+
+func (s *scrubber) obscured() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.obscure = true
 }
 
 func (s *scrubber) doubtRecord(ctx context.Context, key string, d digest.Digest, why error) error {

@@ -4,18 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/longshore-registry/longshore/drivers"
 )
 
-// settledAge is how old an object of collectors has to be before it counts as one that nobody is at work on: announcements last for minutes.
-const settledAge = time.Hour
+// settledAge is how old an object of collectors has to be before nobody is at work on it, whatever it says.
+const settledAge = longestLife + time.Hour
 
 // scrubRoot looks for what is not of this format.
 func (s *scrubber) scrubRoot(ctx context.Context) error {
@@ -46,39 +43,6 @@ func (s *scrubber) scrubCatalogue(ctx context.Context) error {
 		}
 		s.catalogue.add(name)
 	}
-	return nil
-}
-
-// scrubQuarantine finds what was moved there.
-func (s *scrubber) scrubQuarantine(ctx context.Context) error {
-	for entry, err := range s.driver.List(ctx, quarantinePrefix, "", "") {
-		if err != nil {
-			return err
-		}
-		s.saw()
-		key, ok := quarantinedKey(entry.Key)
-		if !ok {
-			s.foreign(entry.Key)
-			continue
-		}
-		f := Finding{Kind: FoundQuarantined, Key: entry.Key, Reason: "moved there from " + key + " at " + entry.ModTime.UTC().Format(time.RFC3339)}
-		if d, ok := recordDigest(key); ok {
-			f.Digest = d
-			s.quarantined.add(digestNumber(d))
-		}
-		etag, err := s.stat(ctx, key)
-		if err != nil {
-			if err := s.cannotRead(ctx, f, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if etag != "" {
-			f.Reason += "; there is a new one since"
-		}
-		s.found(&f)
-	}
-	s.quarantined.sort()
 	return nil
 }
 
@@ -130,11 +94,10 @@ func (s *scrubber) scrubCollections(ctx context.Context) error {
 
 func (s *scrubber) scrubCollection(ctx context.Context, entry drivers.Entry) error {
 	f := Finding{Kind: FoundCollection, Key: entry.Key}
-	how := &mend{quarantine: true}
+	how := &mend{}
 	if entry.ModTime.After(s.began.Add(-settledAge)) {
 		how = nil // its collector may be at work
 	}
-	into := func(v any) func([]byte) error { return func(body []byte) error { return json.Unmarshal(body, v) } }
 	switch key := entry.Key; {
 	case strings.HasPrefix(key, condemnedPrefix):
 		if _, ok := linkedDigest(strings.TrimPrefix(key, condemnedPrefix)); !ok {
@@ -146,15 +109,18 @@ func (s *scrubber) scrubCollection(ctx context.Context, entry drivers.Entry) err
 		return s.readAnnouncementOf(ctx, key, "")
 	case key == gcStateKey:
 		f.Reason = "what the last collection knew can't be read; the next one begins anew"
-		return s.readSmall(ctx, f, how, into(&collected{}))
+		return s.readSmall(ctx, f, nil, func(body []byte) error { return json.Unmarshal(body, &collected{}) })
 	case strings.HasPrefix(key, gcLogPrefix):
-		f.Reason = "what a collection was about to delete can't be read"
-		return s.readSmall(ctx, f, how, into(&deletions{}))
+		f.Reason = "what a collection was about to delete can't be read; the next one looks at all data"
+		return s.readSmall(ctx, f, nil, func(body []byte) error {
+			_, err := s.decodeNote(body)
+			return err
+		})
 	case strings.HasPrefix(key, gcRunsPrefix):
 		if entry.Size%markSize == 0 {
 			return nil
 		}
-		f.Reason = "what collections have read can't be read; without it the next one begins anew"
+		f.Reason = "what collections have read can't be read, so they fail; without it the next one begins anew"
 		return s.doubts(ctx, &doubt{finding: f, mend: how, look: s.unreadable(key, func(body []byte) error {
 			if len(body)%markSize != 0 {
 				return errors.New("a mark is cut")
@@ -167,9 +133,9 @@ func (s *scrubber) scrubCollection(ctx context.Context, entry drivers.Entry) err
 	}
 }
 
-// readAnnouncementOf reads an announcement. One that can't be read keeps all waiting for ever who have to wait for it.
+// readAnnouncementOf reads an announcement. One that can't be read is waited for until it is void.
 func (s *scrubber) readAnnouncementOf(ctx context.Context, key, repo string) error {
-	f := Finding{Kind: FoundAnnouncement, Key: key, Repository: repo, Reason: "the announcement can't be read, so requests that have to wait for its end fail"}
+	f := Finding{Kind: FoundAnnouncement, Key: key, Repository: repo, Reason: "the announcement can't be read, so requests wait for its end until it is two hours old"}
 	info, err := s.driver.Stat(ctx, key)
 	if errors.Is(err, drivers.ErrNotFound) {
 		return nil
@@ -184,25 +150,4 @@ func (s *scrubber) readAnnouncementOf(ctx context.Context, key, repo string) err
 		_, err := decodeAnnouncement(key, body)
 		return err
 	})
-}
-
-// quarantinePrefix is where a Scrub moves what is corrupt: to quarantine/KEY-SUM, as it is. SUM is the beginning of the content's sha256, so that what is
-// moved twice, since the first time was broken off, is there once.
-const quarantinePrefix = "quarantine/"
-
-// quarantinedKey is the key that an object below quarantinePrefix had before.
-func quarantinedKey(key string) (string, bool) {
-	rest := strings.TrimPrefix(key, quarantinePrefix)
-	i := strings.LastIndexByte(rest, '-')
-	if i < 0 || len(rest)-i-1 != quarantineSum {
-		return "", false
-	}
-	return rest[:i], true
-}
-
-// quarantineSum is the length of SUM.
-const quarantineSum = 16
-
-func quarantineKey(key string, body []byte) string {
-	return fmt.Sprintf("%s%s-%s", quarantinePrefix, key, digest.FromBytes(body).Encoded()[:quarantineSum])
 }

@@ -180,7 +180,7 @@ func onStores(t *testing.T, test func(t *testing.T, s *scrubbed)) {
 	})
 	t.Run("fs", func(t *testing.T) {
 		c := fs.Defaults()
-		c.Root = t.TempDir()
+		c.Root, c.Durability = t.TempDir(), fs.Fast
 		d, err := fs.Open(t.Context(), c)
 		must(t, err)
 		test(t, newScrubbed(t, d, &clock{}))
@@ -373,13 +373,14 @@ func TestScrubFinds(t *testing.T) {
 			},
 		},
 		"what collections keep": {
-			plant: func(s *scrubbed) { s.put(gcStateKey, "x"); s.put(gcLogPrefix+"a", "x"); s.put(gcRunsPrefix+"a", "x") }, old: true, open: 3,
+			plant: func(s *scrubbed) { s.put(gcStateKey, "x"); s.put(gcLogPrefix+"a", "x"); s.put(gcRunsPrefix+"a", "x") }, old: true,
 			want: func(s *scrubbed) []string {
 				return []string{"collection " + gcStateKey, "collection " + gcLogPrefix + "a", "collection " + gcRunsPrefix + "a"}
 			},
 			mends: func(s *scrubbed) []string {
-				return []string{s.moved(gcStateKey), s.moved(gcLogPrefix + "a"), s.moved(gcRunsPrefix + "a")}
+				return []string{"collection " + gcStateKey, "collection " + gcLogPrefix + "a"}
 			},
+			heal: func(s *scrubbed) { collect(s.t, s.r, CollectOptions{}) },
 		},
 		"upload": {
 			plant: func(s *scrubbed) { s.put(uploadsPrefix+"x/00000001-abc", "x") },
@@ -439,15 +440,20 @@ func TestScrubFinds(t *testing.T) {
 				if c.heal != nil {
 					c.heal(s)
 				}
-				found, report = scrub(t, s.r, ScrubOptions{Bytes: true})
+				found, report = scrub(t, s.r, ScrubOptions{Bytes: true, DropQuarantined: true})
 				if report.Open != 0 {
 					t.Errorf("%d open after all", report.Open)
 				}
 				for _, f := range found {
-					if f.Kind != FoundQuarantined {
+					if f.Kind != FoundQuarantined || f.Done != MendedRemoved {
 						t.Errorf("in the end: %s %s: %s", f.Kind, f.Key, f.Reason)
 					}
 				}
+				if left := keys(t, s.d, quarantinePrefix); len(left) > 0 {
+					t.Errorf("left in quarantine: %v", left)
+				}
+				found, _ = scrub(t, s.r, ScrubOptions{Bytes: true})
+				wantFound(t, found)
 				s.pull()
 			})
 		})
