@@ -43,7 +43,7 @@ type post struct {
 }
 
 // cuts count what was done to all posts.
-type cuts struct{ kills, breaks, silences atomic.Int64 }
+type cuts struct{ kills, breaks, silences, holds atomic.Int64 }
 
 func testReplicas(t *testing.T, program string, store rig, n int) {
 	const clients, long = 16, 32 * time.Second
@@ -112,8 +112,8 @@ func testReplicas(t *testing.T, program string, store rig, n int) {
 		}
 		return
 	}
-	said := fmt.Sprintf("%d replicas: %d kills, %d times their lines were broken, %d times silent; %s; %s; %d names of images hold at each replica, no tag lost, none dangling",
-		n, c.kills.Load(), c.breaks.Load(), c.silences.Load(), f.counts, all, images[0])
+	said := fmt.Sprintf("%d replicas: %d kills, %d times their lines were broken, %d times silent, %d times held up; %s; %s; %d names of images hold at each replica, no tag lost, none dangling",
+		n, c.kills.Load(), c.breaks.Load(), c.silences.Load(), c.holds.Load(), f.counts, all, images[0])
 	t.Attr("replicas", said)
 	t.Logf("measured: %s", said)
 }
@@ -133,7 +133,7 @@ func (p *post) harass(ctx context.Context, quiet <-chan struct{}) {
 		if p.store != nil && p.rand.IntN(2) == 0 {
 			line = p.store
 		}
-		switch p.rand.IntN(3) {
+		switch p.rand.IntN(4) {
 		case 0:
 			p.kill()
 			p.cuts.kills.Add(1)
@@ -149,6 +149,19 @@ func (p *post) harass(ctx context.Context, quiet <-chan struct{}) {
 			p.cuts.silences.Add(1)
 			pauseFor(ctx, between(200, 1800))
 			line.Mend()
+		case 3:
+			line.Hold()
+			p.cuts.holds.Add(1)
+			// A collector asks for no deletion in the last half second of its announcement, and a second after its end it counts no more.
+			pauseFor(ctx, between(100, 1100))
+			if p.rand.IntN(2) == 0 { // what it has asked for is done after its death
+				p.kill()
+				p.cuts.kills.Add(1)
+				line.Mend()
+				p.start()
+			} else {
+				line.Mend()
+			}
 		}
 	}
 }

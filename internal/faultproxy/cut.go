@@ -18,7 +18,7 @@ type Cut struct {
 
 	mu     sync.Mutex
 	state  lineState
-	mended chan struct{} // closed when the line is whole again
+	mended chan struct{} // closed when the line is not silent or held any more
 	links  map[*link]bool
 	resets int
 }
@@ -29,6 +29,7 @@ const (
 	whole lineState = iota
 	broken
 	silent
+	held
 	gone // the test is over
 )
 
@@ -82,6 +83,9 @@ func (c *Cut) Break() { c.become(broken) }
 // them all, so that what was under way never arrives.
 func (c *Cut) Silence() { c.become(silent) }
 
+// Hold lets nothing pass until Mend; then all that came meanwhile does, also from those who have died since.
+func (c *Cut) Hold() { c.become(held) }
+
 // Mend makes the line whole again.
 func (c *Cut) Mend() { c.become(whole) }
 
@@ -107,7 +111,7 @@ func (c *Cut) become(s lineState) {
 		}
 		clear(c.links)
 	}
-	if before == silent {
+	if before == silent || before == held {
 		close(c.mended)
 		c.mended = make(chan struct{})
 	}
@@ -167,14 +171,15 @@ func (c *Cut) pass(l *link, from, to *net.TCPConn) {
 	}
 }
 
-// mayPass reports whether what came on the link goes on. On a silent line it waits for the end of that; then it does not.
+// mayPass reports whether what came on the link goes on. On a line that is silent or held it waits for the end of that.
 func (c *Cut) mayPass(l *link) bool {
-	c.mu.Lock()
-	quiet, mended, linked := c.state == silent, c.mended, c.links[l]
-	c.mu.Unlock()
-	if quiet && linked {
+	for {
+		c.mu.Lock()
+		quiet, mended, linked := c.state == silent || c.state == held, c.mended, c.links[l]
+		c.mu.Unlock()
+		if !quiet || !linked {
+			return linked
+		}
 		<-mended
-		return false
 	}
-	return linked
 }

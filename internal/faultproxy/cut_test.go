@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestCut talks to a server that says each byte again, over a line that is broken, silent and mended.
+// TestCut talks to a server that says each byte again, over a line that is broken, silent, held and mended.
 func TestCut(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -18,6 +18,7 @@ func TestCut(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	var heard atomic.Int64
+	arrived := make(chan struct{}, 100)
 	go func() {
 		for {
 			c, err := listener.Accept()
@@ -32,6 +33,7 @@ func TestCut(t *testing.T) {
 						return
 					}
 					heard.Add(1)
+					arrived <- struct{}{}
 					if _, err := c.Write(buf); err != nil {
 						return
 					}
@@ -101,6 +103,28 @@ func TestCut(t *testing.T) {
 	}
 	if err := say(dial(), long); err != nil {
 		t.Errorf("a line that was silent: %v", err)
+	}
+	c = dial()
+	if err := say(c, long); err != nil {
+		t.Fatal(err)
+	}
+	before = heard.Load()
+	line.Hold()
+	if err := say(c, short); !isTimeout(err) {
+		t.Errorf("a line that is held: %v", err)
+	}
+	_ = c.Close()
+	if now := heard.Load(); now != before {
+		t.Errorf("%d bytes passed a line that is held", now-before)
+	}
+	for len(arrived) > 0 {
+		<-arrived
+	}
+	line.Mend()
+	select {
+	case <-arrived:
+	case <-time.After(long):
+		t.Error("what was held never arrived")
 	}
 	if line.Resets() < 4 {
 		t.Errorf("%d resets", line.Resets())
