@@ -34,6 +34,9 @@ func (l *loader) loadFile() {
 
 // at is the source of a YAML node.
 func (l *loader) at(y *yaml.Node) Source {
+	if l.variable != "" {
+		return Source{Env: l.variable}
+	}
 	return Source{File: l.text.name, Line: y.Line, Column: y.Column}
 }
 
@@ -79,6 +82,10 @@ func (l *loader) decode(n *node, y *yaml.Node) {
 		l.decodeList(n, y)
 	case choice:
 		l.decodeChoice(n, y)
+	case sections:
+		l.decodeSections(n, y)
+	case table:
+		l.decodeTable(n, y)
 	default:
 		l.decodeSection(n, y)
 	}

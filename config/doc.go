@@ -15,8 +15,11 @@
 // the reference), enum (the allowed values, separated by commas), min and max (written as a value
 // is), unit:"bytes" (an integer is a size) and secret:"true" (never shown). The types are string kinds, bool, integers,
 // time.Duration, [Size], netip.Prefix (a network, or one address), [Glob], whatever has
-// UnmarshalText, slices of all these, nested structs, [OneOf], and [Document] for what somebody else reads. A string kind with
+// UnmarshalText, slices of all these, maps from strings to these, nested structs, slices of structs, [OneOf], and [Document] for what somebody else reads. A string kind with
 // a String method is shown as that method says, so a secret type hides itself.
+//
+// A slice of structs is a list of sections: in a variable it is written as YAML, [{name: a}, {name: b}]. A method SetDefaults of the struct gives
+// each item its defaults. A map is written as keys, in a variable as a=1,b=2.
 //
 // A section may have a method Validate() error. It is called once its values are read without a fault; of a joined error
 // each part is a problem of its own, and one that begins with "key: " is shown where that key was set.

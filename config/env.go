@@ -16,7 +16,7 @@ const fileSuffix = "_FILE"
 func (l *loader) variables() map[string]*node {
 	all := map[string]*node{}
 	l.root.walk(func(n *node) {
-		if n.kind != section {
+		if n.kind != section && !n.inList() {
 			all[n.env(l.Prefix)] = n
 		}
 	})
@@ -130,8 +130,10 @@ func (l *loader) setFromEnv(n *node, name string, byFile bool) {
 		if value != "" && n.find(value) == nil {
 			bad(n.notAnAlternative(value).Error(), "")
 		}
-	case list:
+	case list, table:
 		err = l.set(n, split(value), Source{Env: name})
+	case sections:
+		err = l.setSections(n, value, name)
 	default:
 		err = l.set(n, []string{value}, Source{Env: name})
 	}

@@ -35,7 +35,7 @@ type Options struct {
 // Key is one setting.
 type Key struct {
 	Path   string `json:"path"`  // "http.addr"
-	Env    string `json:"env"`   // the name of its variable
+	Env    string `json:"env"`   // the name of its variable; "" for what is in a list of sections, which is set as a whole
 	Type   string `json:"type"`  // in words: "duration", "list of networks"
 	Value  string `json:"value"` // as it would be written; a secret that is set is "***"
 	Source Source `json:"source"`
@@ -71,8 +71,14 @@ func Load(into any, o Options) ([]Key, error) {
 	}
 	l.text = &text{name: o.File}
 	root.walk(func(n *node) {
-		if n.secret {
-			l.text.secrets = append(l.text.secrets, n.key)
+		secret := func(n *node) {
+			if n.secret {
+				l.text.secrets = append(l.text.secrets, n.key)
+			}
+		}
+		secret(n)
+		if n.template != nil {
+			n.template.walk(secret)
 		}
 	})
 	l.chooseFromEnv()
@@ -93,6 +99,7 @@ type loader struct {
 	used     map[string]bool // variables that the file refers to as ${NAME}
 	chosen   map[*node]string
 	faulty   map[*node]bool // nodes at or below which something is wrong: not validated
+	variable string         // the one whose YAML is being read, "" while it is the file's
 	problems Problems
 }
 
@@ -114,6 +121,9 @@ func (l *loader) set(n *node, texts []string, s Source) error {
 			n.parts = partsOfText(n, s)
 		}
 		return err
+	}
+	if n.kind == table {
+		return n.setTable(texts, s)
 	}
 	all := reflect.MakeSlice(n.value.Type(), 0, len(texts))
 	for _, t := range texts {
@@ -156,7 +166,7 @@ func (l *loader) validate(n *node) {
 		}
 		l.validate(c)
 		return
-	case leaf, list:
+	case leaf, list, table:
 		return
 	}
 	for _, c := range n.children {
@@ -214,7 +224,7 @@ func (l *loader) invalid(n *node, err error) Problem {
 			p.Excerpt = l.text.excerptOf(named, s)
 		}
 	}
-	if named.source == (Source{}) && (named.kind == leaf || named.kind == list) {
+	if named.source == (Source{}) && (named.kind == leaf || named.kind == list) && !named.inList() {
 		p.Hint = "set it in the file, or as " + named.env(l.Prefix)
 	}
 	return p
@@ -245,15 +255,27 @@ func (l *loader) nearestSource(n *node) Source {
 func (n *node) list(prefix string, all bool) []Key {
 	var keys []Key
 	switch n.kind {
-	case leaf, list:
+	case leaf, list, table, sections:
 		k := Key{
 			Path: n.path, Env: n.env(prefix), Type: n.typeName(), Value: format(n.value, n.bytes),
 			Source: n.source, Doc: n.doc, Min: n.min, Max: n.max,
 		}
-		if n.secret && !n.value.IsZero() {
+		switch {
+		case n.kind == sections:
+			k.Value = ""
+		case n.secret && !n.value.IsZero():
 			k.Value = "***"
 		}
+		if n.inList() {
+			k.Env = ""
+		}
 		keys = append(append(keys, k), n.parts...)
+		if n.template != nil && all {
+			keys = append(keys, n.template.list(prefix, all)...)
+		}
+		for _, c := range n.children {
+			keys = append(keys, c.list(prefix, all)...)
+		}
 	case choice:
 		name := n.value.Interface().(OneOf).Chosen
 		keys = append(keys, Key{

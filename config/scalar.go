@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,13 +15,17 @@ import (
 // errEmpty is said of an empty text where a value has to be.
 var errEmpty = errors.New("is empty; remove the line or give it a value")
 
-// parse makes a value of the node's type (of its element's type, for a list) out of a text, and
-// holds it against the tags.
-func (n *node) parse(text string) (reflect.Value, error) {
-	t := n.value.Type()
-	if n.kind == list {
-		t = t.Elem()
+// scalar is the type of the node's value, or of its elements' for a list and a table.
+func (n *node) scalar() reflect.Type {
+	if n.kind == list || n.kind == table {
+		return n.value.Type().Elem()
 	}
+	return n.value.Type()
+}
+
+// parse makes a value of the node's scalar type out of a text, and holds it against the tags.
+func (n *node) parse(text string) (reflect.Value, error) {
+	t := n.scalar()
 	v := reflect.New(t).Elem()
 	if err := n.fill(v, text); err != nil {
 		return v, err
@@ -203,6 +208,12 @@ func format(v reflect.Value, bytes bool) string {
 			parts[i] = format(v.Index(i), bytes)
 		}
 		return strings.Join(parts, ",")
+	case v.Kind() == reflect.Map:
+		var parts []string
+		for _, key := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) }) {
+			parts = append(parts, key.String()+"="+format(v.MapIndex(key), bytes))
+		}
+		return strings.Join(parts, ",")
 	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok && v.Kind() != reflect.String {
 		if text, err := m.MarshalText(); err == nil {
@@ -234,10 +245,10 @@ func words(names []string, last string) string {
 
 // typeName says in words what a value of the node looks like.
 func (n *node) typeName() string {
-	t := n.value.Type()
-	if n.kind == list {
-		t = t.Elem()
+	if n.kind == sections {
+		return "list of sections"
 	}
+	t := n.scalar()
 	name := "text"
 	switch {
 	case t == prefixType:
@@ -257,8 +268,14 @@ func (n *node) typeName() string {
 	case len(n.enum) > 0:
 		name = words(n.enum, "or")
 	}
-	if n.kind == list {
+	switch n.kind {
+	case list:
+		if len(n.enum) > 0 {
+			return "list of " + name
+		}
 		return "list of " + name + "s"
+	case table:
+		return "keys, each with a " + name
 	}
 	if n.secret {
 		name = "secret"

@@ -14,10 +14,12 @@ import (
 type kind int
 
 const (
-	section kind = iota // keys
-	choice              // a OneOf: its children are the alternatives
-	leaf                // a scalar
-	list                // a sequence of scalars
+	section  kind = iota // keys
+	choice               // a OneOf: its children are the alternatives
+	leaf                 // a scalar
+	list                 // a sequence of scalars
+	sections             // a sequence of sections
+	table                // keys of anybody's choice, each with a scalar
 )
 
 // node is one key of the schema, bound to the field that it fills.
@@ -36,6 +38,8 @@ type node struct {
 
 	source Source // of a leaf or list
 	parts  []Key  // what is known of the keys in a Document
+
+	template *node // of sections: a section that is not in the list, for the names of its keys
 }
 
 var (
@@ -126,6 +130,14 @@ func (n *node) bind() error {
 	case t.Kind() == reflect.Struct:
 		n.kind = section
 		return n.addFields(n.value)
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+		n.kind = sections
+		n.template = &node{key: n.key, path: n.path + "[]", kind: section, value: reflect.New(t.Elem()).Elem()}
+		n.template.setDefaults()
+		return n.template.addFields(n.template.value)
+	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String && scalarType(t.Elem()):
+		n.kind = table
+		n.secret = n.secret || hides(t.Elem())
 	default:
 		return fmt.Errorf("config: %s: type %s is not supported", n.path, t)
 	}
