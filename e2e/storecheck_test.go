@@ -109,7 +109,7 @@ func (s *heldStore) find(format string, args ...any) {
 func (s *heldStore) add(key string, body []byte) error {
 	top, rest, _ := strings.Cut(key, "/")
 	switch top {
-	case "format", "catalog":
+	case "format", "catalog", "certs", "access":
 	case "gc":
 		if !strings.HasPrefix(rest, "named/") && rest != "state" {
 			s.loose = append(s.loose, key)
