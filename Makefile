@@ -27,8 +27,9 @@ DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev \
 export LONGSHORE_TOOLS ?= $(CURDIR)/bin
 
 # Without Google's modules for gRPC, which the driver gcs does not use, the program is smaller, on disk and in memory.
+PROGRAM = longshore
 build:
-	go build -trimpath -tags disable_grpc_modules -ldflags "-s -w" ./cmd/longshore
+	go build -trimpath -tags disable_grpc_modules -ldflags "-s -w" -o $(PROGRAM) ./cmd/longshore
 
 try: DEBIAN_PACKAGES = skopeo
 try: apt

@@ -177,8 +177,8 @@ func (b *bay) longshore(to store) (server, error) {
 	if to.folder != "" {
 		cmd.Env = append(cmd.Env, "LONGSHORE_STORAGE_FS_ROOT="+to.folder)
 	} else {
-		cmd.Env = append(cmd.Env, "LONGSHORE_STORAGE_S3_ENDPOINT="+to.endpoint, "LONGSHORE_STORAGE_S3_BUCKET="+to.bucket,
-			"LONGSHORE_STORAGE_S3_ACCESS_KEY="+to.user, "LONGSHORE_STORAGE_S3_SECRET_KEY="+to.password)
+		cmd.Env = append(cmd.Env, "LONGSHORE_STORAGE_MINIO_ENDPOINT="+to.endpoint, "LONGSHORE_STORAGE_MINIO_BUCKET="+to.bucket,
+			"LONGSHORE_STORAGE_MINIO_ACCESS_KEY="+to.user, "LONGSHORE_STORAGE_MINIO_SECRET_KEY="+to.password)
 	}
 	s, err := b.start(longshoreName, port, cmd)
 	return s.counted(to), err

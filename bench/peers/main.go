@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string) (err error) {
 // build builds Longshore from the folder we are in.
 func build(ctx context.Context, dir string) (program string, err error) {
 	program = filepath.Join(dir, "longshore")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/longshore")
+	cmd := exec.CommandContext(ctx, "make", "build", "PROGRAM="+program)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build longshore: %w: %s", err, out)
 	}

@@ -51,7 +51,7 @@ func requests(ctx context.Context, b *bay) (out outcome, err error) {
 			return out, err
 		}
 	}
-	out.notes = append(out.notes, "Requests to the store are counted by a proxy in front of MinIO; 12 and 5 are the budgets of docs/design.md, of which `longshore budgets` and a test for every driver hold all. "+
+	out.notes = append(out.notes, "MinIO is used through drivers/minio. Requests to the store are counted by a proxy in front of it; 12 and 5 are the budgets of docs/design.md, of which `longshore budgets` and a test for every driver hold all. "+
 		"A layer of 100 MiB may take 13 parts of 8 MiB and three more requests. A pull may take three requests and those for the bytes of its two blobs.")
 	return out, nil
 }

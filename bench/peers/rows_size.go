@@ -14,13 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/minio/minio-go/v7"
+	miniogo "github.com/minio/minio-go/v7"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/longshore-registry/longshore/bench"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/fs"
-	"github.com/longshore-registry/longshore/drivers/s3"
+	"github.com/longshore-registry/longshore/drivers/minio"
 )
 
 // open opens a store with Longshore's own driver, to fill it.
@@ -28,9 +28,9 @@ func (b *bay) open(ctx context.Context, to store) (drivers.Driver, error) {
 	if to.folder != "" {
 		return fs.Open(ctx, fs.Config{Root: to.folder, Durability: fs.Fast})
 	}
-	c := s3.Defaults()
+	c := minio.Defaults()
 	c.Endpoint, c.Bucket, c.AccessKey, c.SecretKey = to.endpoint, to.bucket, to.user, drivers.Secret(to.password)
-	return s3.Open(ctx, c)
+	return minio.Open(ctx, c)
 }
 
 // fill puts n tags into one repository and n repositories into the catalogue, as docs/storage-format.md has them. No manifest is there: a
@@ -146,7 +146,7 @@ func (b *bay) listing(ctx context.Context, to store, what string, after int) (ti
 	var all []float64
 	for range 15 {
 		began := time.Now()
-		page, err := (minio.Core{Client: c}).ListObjectsV2(to.bucket, prefix, from, "", "", 101)
+		page, err := (miniogo.Core{Client: c}).ListObjectsV2(to.bucket, prefix, from, "", "", 101)
 		if err == nil && len(page.Contents) != 101 {
 			err = fmt.Errorf("a page of %d keys", len(page.Contents))
 		}
