@@ -172,12 +172,3 @@ func (r *replica) collected(c *collections, violate func(string, ...any)) {
 		violate("%v", err)
 	}
 }
-
-// firstPhase is what a collection does first.
-const firstPhase = "finishing what an earlier collection left"
-
-// collections counts.
-type collections struct {
-	begun, ended int
-	removed      map[string]int // things, by kind
-}
