@@ -32,6 +32,8 @@ type Manifest struct {
 
 	id  string // of this very push
 	raw []byte // the object in the store, whose end Body is; nil if this was never written or read
+
+	listed bool // this process has put, or seen, what lists find it by: the repository in the catalogue, and the entry of a referrer
 }
 
 // descriptor is one in a manifest; fields that the registry has no use for are left out.

@@ -121,6 +121,7 @@ func (p *pushing) do(ctx context.Context) error {
 		if there, err := p.publish(ctx); err != nil {
 			return err
 		} else if there {
+			p.manifest.listed = true
 			p.manifests.Set(manifestID{p.want.Repo, p.manifest.Digest}, p.manifest)
 			return nil
 		}
@@ -163,15 +164,58 @@ func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if err := p.driver.Put(ctx, tagKey(p.want.Repo, tag), body); err != nil {
+	if err := p.renewTag(ctx, tag, body, was.etag); errors.Is(err, drivers.ErrPrecondition) {
+		p.there = nil // it has been moved, which the history has to have
+		return false, nil
+	} else if err != nil {
 		return false, err
 	}
 	p.there = nil
-	m, err := p.Manifest(ctx, p.want.Repo, p.manifest.Digest)
-	if HasCode(err, ManifestUnknown) {
-		return false, nil
+	var m *Manifest
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		m, err = p.Manifest(gctx, p.want.Repo, p.manifest.Digest)
+		if HasCode(err, ManifestUnknown) {
+			return nil
+		}
+		return err
+	})
+	known, ok := p.manifests.GetIfPresent(manifestID{p.want.Repo, p.manifest.Digest})
+	listed := ok && known.listed && known.id == t.Manifest
+	if !listed {
+		g.Go(func() error { return p.list(gctx) })
 	}
-	return err == nil && m.id == t.Manifest, err
+	if err := g.Wait(); err != nil || m == nil || m.id != t.Manifest {
+		return false, err
+	}
+	if !listed {
+		now := *m
+		now.listed = true
+		p.manifests.Set(manifestID{p.want.Repo, p.manifest.Digest}, &now)
+	}
+	return true, nil
+}
+
+// list puts what lists find the manifest by, if it is absent: the push that the tag names may have been broken off between its tag and that.
+func (p *pushing) list(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	put := func(key string, body []byte) {
+		g.Go(func() error {
+			if err := p.putIfAbsent(gctx, key, body); !errors.Is(err, drivers.ErrExists) {
+				return err
+			}
+			return nil
+		})
+	}
+	put(catalogKey(p.want.Repo), nil)
+	if p.content.Subject != nil {
+		entry, err := referrerEntry(p.manifest, p.content)
+		if err != nil {
+			return err
+		}
+		put(referrerKey(p.want.Repo, p.content.Subject.Digest, p.manifest.Digest), entry)
+	}
+	return g.Wait()
 }
 
 // lookAhead refuses a manifest that lacks something before anything is written. What this process has seen in the repository within the

@@ -135,15 +135,19 @@ func (p *pushing) putTag(ctx context.Context, tag string) error {
 	const attempts = 10 // each but the last met somebody else at the tag
 	for i := range attempts {
 		compare := i < attempts-1 || p.conditional
-		err := p.replaceTag(ctx, key, tag, body, was, compare)
-		if !errors.Is(err, drivers.ErrExists) && !errors.Is(err, drivers.ErrPrecondition) {
-			return err
-		}
-		if p.conditional {
-			return p.conditionFailed(tag, err)
+		entry, failed := p.replaceTag(ctx, key, tag, body, was, compare)
+		if !errors.Is(failed, drivers.ErrExists) && !errors.Is(failed, drivers.ErrPrecondition) {
+			return failed
 		}
 		if was, err = p.lookAtTag(ctx, tag); err != nil {
 			return err
+		}
+		if was.record.Manifest == p.manifest.id {
+			return nil // the answer was lost, and the driver's second try met the first one
+		}
+		p.forget(ctx, entry)
+		if p.conditional {
+			return p.conditionFailed(tag, failed)
 		}
 		if fixed && was.etag != "" && was.record.Digest != p.manifest.Digest {
 			return p.tagStays(tag, was.record.Digest)
@@ -152,29 +156,32 @@ func (p *pushing) putTag(ctx context.Context, tag string) error {
 	return &drivers.Error{Op: "put tag", Driver: "registry", Key: key, Kind: drivers.ErrThrottled, Err: errors.New("it is put and removed over and over")}
 }
 
-// replaceTag puts the tag where was is, and what was is into the history before. ErrExists or ErrPrecondition if
+// replaceTag puts the tag where was is, and what was is into the history before, as the entry that it returns. ErrExists or ErrPrecondition if
 // something else is there, which the store tells if compare is set and it can.
-func (p *pushing) replaceTag(ctx context.Context, key, tag string, body []byte, was tagThere, compare bool) error {
+func (p *pushing) replaceTag(ctx context.Context, key, tag string, body []byte, was tagThere, compare bool) (entry string, err error) {
 	if was.etag == "" {
-		return p.putIfAbsent(ctx, key, body)
+		return "", p.putIfAbsent(ctx, key, body)
 	}
-	entry := ""
 	if was.record.Digest != p.manifest.Digest {
-		var err error
 		entry, err = p.keepTag(ctx, p.want.Repo, tag, was.record, change{p.manifest.Pushed, TagMoved, p.want.By, p.manifest.Digest})
 		if err != nil {
-			return err
+			return "", err
 		}
 	}
 	p.touch(key)
 	if p.extras.Match == nil || !compare {
-		return p.driver.Put(ctx, key, body)
+		return entry, p.driver.Put(ctx, key, body)
 	}
-	err := p.putIfMatch(ctx, key, body, was.etag)
-	if errors.Is(err, drivers.ErrPrecondition) {
-		p.forget(ctx, entry)
+	return entry, p.putIfMatch(ctx, key, body, was.etag)
+}
+
+// renewTag writes a tag anew that points where it shall. ErrPrecondition if it was moved meanwhile and that matters.
+func (p *pushing) renewTag(ctx context.Context, tag string, body []byte, etag string) error {
+	key := tagKey(p.want.Repo, tag)
+	if p.extras.Match != nil && (p.historyKeep > 0 || p.stays(tag)) {
+		return p.putIfMatch(ctx, key, body, etag)
 	}
-	return err
+	return p.driver.Put(ctx, key, body)
 }
 
 // tagBody is the record of a tag that points at the given push of the manifest.
