@@ -109,13 +109,23 @@ func Open(ctx context.Context, d drivers.Driver, o Options) (*Registry, error) {
 	return r, nil
 }
 
+// quietClock tells caches the time, and does not wake them each second: what has expired is not returned, and makes room when something is put. Their
+// size is bounded in any case.
+type quietClock struct{ began time.Time }
+
+func (c quietClock) NowNano() int64 { return int64(time.Since(c.began)) }
+
+func (quietClock) Tick(time.Duration) <-chan time.Time { return nil }
+
 func (r *Registry) makeCaches(memory uint64) error {
 	const perRecord = 512 // bytes that an entry of the smaller caches takes, roughly
 	var errs [8]error
+	clock := quietClock{time.Now()}
 	r.shared = &sharedBlobs{driver: r.driver, held: semaphore.NewWeighted(int64(max(memory/8, smallBlob))), under: map[string]*sharedRead{}}
 	r.records, errs[0] = otter.New(&otter.Options[blobKey, knownBlob]{
 		MaximumSize:      int(max(memory/8/perRecord, 64)),
 		ExpiryCalculator: otter.ExpiryWriting[blobKey, knownBlob](time.Hour),
+		Clock:            clock,
 	})
 	r.manifests, errs[1] = otter.New(&otter.Options[manifestID, *Manifest]{
 		MaximumWeight: max(memory/4, 1<<20),
@@ -129,15 +139,18 @@ func (r *Registry) makeCaches(memory uint64) error {
 	r.sessions, errs[4] = otter.New(&otter.Options[string, *liveUpload]{
 		MaximumSize:      int(max(memory/8/(4*perRecord), 64)),
 		ExpiryCalculator: otter.ExpiryWriting[string, *liveUpload](r.uploadLife),
+		Clock:            clock,
 	})
 	r.steps, errs[5] = otter.New(&otter.Options[string, []byte]{
 		MaximumWeight:    max(memory/8, 1<<20),
 		Weigher:          func(_ string, b []byte) uint32 { return uint32(len(b) + perRecord) },
 		ExpiryCalculator: otter.ExpiryWriting[string, []byte](time.Minute),
+		Clock:            clock,
 	})
 	r.pulls, errs[6] = otter.New(&otter.Options[string, struct{}]{
 		MaximumSize:      int(max(memory/16/perRecord, 64)),
 		ExpiryCalculator: otter.ExpiryWriting[string, struct{}](pullTime),
+		Clock:            clock,
 	})
 	r.shared.kept, errs[7] = otter.New(&otter.Options[string, *sharedRead]{
 		MaximumWeight: max(memory/8, smallBlob),
