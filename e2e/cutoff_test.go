@@ -46,7 +46,7 @@ type post struct {
 type cuts struct{ kills, breaks, silences, holds atomic.Int64 }
 
 func testReplicas(t *testing.T, program string, store rig, n int) {
-	const clients, long = 16, 32 * time.Second
+	const clients, long = 16, 28 * time.Second
 	// A request to a replica that is cut off lives on there for as long as the store may be silent and may have to be waited for.
 	const patience, late = 2 * time.Second, 15 * time.Second
 	seed := seed(t)
