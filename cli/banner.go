@@ -11,8 +11,9 @@ import (
 
 // announce says what is served, where the images are, who can reach them, how to push a first one and how
 // to stop: in lines for people, or as one line of the log.
-func (p program) announce(l loaded, s *security, addr net.Addr, log *slog.Logger) {
+func (p program) announce(l loaded, s *security, addr net.Addr, locked bool, log *slog.Logger) {
 	f := factsOf(l, addr)
+	f.locked = locked
 	f.trustIn(s, addr)
 	if l.Log.Format != "json" && isTerminal(p.stderr) {
 		fmt.Fprint(p.stderr, f.banner())
@@ -38,6 +39,8 @@ type facts struct {
 	images  string // where they are
 	config  string // where the settings are from
 	local   bool   // clients on other machines can't reach it
+	locked  bool   // clients need credentials
+	lock    string // the command that locks it, "" if none does
 	plain   bool   // docker takes host without being told that it has no TLS
 
 	tls         string // the URL for TLS, "" if there is no certificate
@@ -47,7 +50,7 @@ type facts struct {
 
 // trustIn adds how the registry speaks TLS.
 func (f *facts) trustIn(s *security, addr net.Addr) {
-	if s.source == nil {
+	if s.config == nil {
 		return
 	}
 	host := s.publicHost(addr)
@@ -61,6 +64,9 @@ func factsOf(l loaded, addr net.Addr) facts {
 	f := facts{
 		version: thisVersion().Version, public: l.HTTP.PublicURL, driver: l.driver.Name, images: l.driver.place(),
 		config: l.origin(), listen: addr.String(), host: addr.String(),
+	}
+	if l.Access.Users.Enabled && l.driver.Name != "memory" {
+		f.lock = "longshore user add " + configArg(l.file) + "NAME"
 	}
 	bound, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
@@ -88,10 +94,17 @@ func (f facts) url() string {
 }
 
 func (f facts) access() string {
-	if f.local {
-		return "anyone on this machine can read and write"
+	who := "anyone who can reach port " + f.port + " can read and write"
+	switch {
+	case f.locked:
+		return "clients need credentials"
+	case f.local:
+		who = "anyone on this machine can read and write"
 	}
-	return "anyone who can reach port " + f.port + " can read and write"
+	if f.lock == "" {
+		return who
+	}
+	return who + ": run " + f.lock + " to lock"
 }
 
 // banner is what people read in a terminal.

@@ -67,11 +67,13 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 	defer cancel()
 	var r *registry.Registry
 	var secure *security
+	var gate *gatekeeper
 	closeStore := func() {}
 	opened, tried := make(chan error, 1), make(chan struct{})
 	defer func() {
 		cancel()
 		<-tried
+		gate.close()
 		closeStore()
 	}()
 	go func() {
@@ -89,8 +91,13 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			if r, err = registry.Open(opening, store, registryOptions(l.settings, log)); err != nil {
 				return err
 			}
-			secure, err = openSecurity(opening, l, store, log)
-			return err
+			if secure, err = openSecurity(opening, l, store, log); err != nil {
+				return err
+			}
+			if gate, err = p.openAccess(l, store, log); err != nil {
+				return err
+			}
+			return p.bootstrap(opening, l, gate, log)
 		})
 	}()
 	select {
@@ -104,8 +111,10 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 		defer r.Close()
 		defer collectInBackground(ctx, r, l, log)()
 		defer secure.inBackground(ctx)()
-		p.announce(l, secure, listener.Addr(), log)
-		return serveHTTP(ctx, secure.listen(listener), secure.handler(api.New(r, apiOptions(l.settings, log)), listener.Addr()), l.HTTP, log, signals)
+		p.announce(l, secure, listener.Addr(), gate.isLocked(ctx), log)
+		options := apiOptions(l.settings, log)
+		gate.apply(&options, l.Access)
+		return serveHTTP(ctx, secure.listen(listener), secure.handler(api.New(r, options), listener.Addr(), gate.locked()), l.HTTP, log, signals)
 	case s := <-signals:
 		log.Info("stopped before the store was open", "signal", s.String())
 		return nil

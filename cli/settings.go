@@ -22,6 +22,7 @@ const envPrefix = "LONGSHORE"
 type settings struct {
 	HTTP      httpSettings     `yaml:"http" doc:"How clients reach the registry."`
 	TLS       tlsSettings      `yaml:"tls" doc:"The certificates of the port, which speaks TLS and plain HTTP; docs/tls.md explains it."`
+	Access    accessSettings   `yaml:"access" doc:"Who may do what; docs/access.md explains it, with recipes."`
 	Storage   config.OneOf     `yaml:"storage" doc:"Where the images are: one driver, with its settings below its name. In the environment, a setting of a driver picks that driver; the variable here picks one by name."`
 	Delete    deleteSettings   `yaml:"delete" doc:"What clients may delete."`
 	History   historySettings  `yaml:"history" doc:"What tags pointed at before, and what was deleted; docs/tags.md explains it."`
@@ -119,7 +120,8 @@ func defaultSettings(all []driver) *settings {
 			KeepaliveTimeout: 2 * time.Minute,
 			ShutdownGrace:    30 * time.Second,
 		},
-		TLS:      tlsSettings{Enabled: true, Life: 90 * 24 * time.Hour},
+		TLS:      tlsSettings{Enabled: true, Life: 90 * 24 * time.Hour, Clients: clientSettings{Mode: "request"}, MinVersion: "1.2"},
+		Access:   defaultAccess(),
 		Storage:  config.OneOf{Chosen: "fs"},
 		Delete:   deleteSettings{Enabled: true},
 		History:  historySettings{Keep: 720 * time.Hour},
@@ -227,7 +229,7 @@ func hints() map[string]string {
 	return map[string]string{
 		"version":                  "it belongs to registry:2 and registry:3; remove the line",
 		"loglevel":                 "did you mean log.level?",
-		"auth":                     "this version knows no users: let a proxy in front ask for them",
+		"auth":                     "did you mean access? auth.htpasswd.path is access.htpasswd.file, auth.token is access.token",
 		"log.formatter":            "did you mean format?",
 		"http.host":                "did you mean public_url?",
 		"http.secret":              "remove it: all replicas find the secret in the store",
