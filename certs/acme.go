@@ -96,8 +96,23 @@ func challenge(hello *tls.ClientHelloInfo) bool {
 	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acme.ALPNProto
 }
 
+// challengePath begins the paths at which an ACME server looks (RFC 8555, section 8.3).
+const challengePath = "/.well-known/acme-challenge/"
+
 // Handler answers what the ACME server asks for below /.well-known/acme-challenge/, and passes all else on.
-func (a *ACME) Handler(next http.Handler) http.Handler { return a.manager.HTTPHandler(next) }
+func (a *ACME) Handler(next http.Handler) http.Handler {
+	answers := a.manager.HTTPHandler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, challengePath) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		// Servers within an organisation may ask at another port than 80, which autocert takes for a part of the name.
+		asked := *r
+		asked.Host = hostOnly(r.Host)
+		answers.ServeHTTP(w, &asked)
+	})
+}
 
 // Run gets the certificates of all hosts, so that no client has to wait, and tries again where that fails, until ctx ends. What is there
 // is renewed whether Run runs or not.

@@ -71,7 +71,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // exempt are the paths at which nobody sends a password: those that watch the process, and those of ACME servers.
 func exempt(path string) bool {
-	return path == "/livez" || path == "/readyz" || strings.HasPrefix(path, "/.well-known/acme-challenge/")
+	return path == "/livez" || path == "/readyz" || strings.HasPrefix(path, challengePath)
 }
 
 // page is the handler for a path of the site itself, nil for those of the registry.
