@@ -43,26 +43,23 @@ func (s *scrubber) doubts(ctx context.Context, d *doubt) error {
 	return nil
 }
 
-// settle looks again at what seems wrong. What has not changed is a finding, and is repaired if that is asked for.
+// settle looks again at what seems wrong, soon and once more after the pause. What has not changed is a finding, and is repaired if that is asked for.
 func (s *scrubber) settle(ctx context.Context) error {
-	const looks = 4
+	const soon, rounds = 20, 4
 	left := s.pending
 	s.pending = nil
 	var sure []*doubt
-	for i := 0; i < looks && len(left) > 0; i++ {
-		if err := s.sleep(ctx); err != nil {
-			return err
-		}
-		changed, err := s.lookAgain(ctx, left)
+	for i := 0; i < rounds && len(left) > 0; i++ {
+		same, changed, err := s.lookAgain(ctx, left, s.o.Pause/soon)
 		if err != nil {
 			return err
 		}
-		for _, d := range left {
-			if d.evidence != "" && !slices.Contains(changed, d) {
-				sure = append(sure, d)
-			}
+		same, changedLater, err := s.lookAgain(ctx, same, s.o.Pause)
+		if err != nil {
+			return err
 		}
-		left = changed
+		sure = append(sure, same...)
+		left = append(changed, changedLater...)
 	}
 	if len(sure) == 0 {
 		return nil
@@ -81,20 +78,18 @@ func (s *scrubber) settle(ctx context.Context) error {
 	return nil
 }
 
-// sleep waits for the pause between two looks, unless ctx ends.
-func (s *scrubber) sleep(ctx context.Context) error {
-	t := time.NewTimer(s.o.Pause)
+// lookAgain looks after a while. It returns those that are wrong as they were, and those that are wrong in another way now: they are being changed.
+func (s *scrubber) lookAgain(ctx context.Context, all []*doubt, after time.Duration) (same, changed []*doubt, err error) {
+	if len(all) == 0 {
+		return nil, nil, nil
+	}
+	t := time.NewTimer(after)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, nil, ctx.Err()
 	}
-}
-
-// lookAgain returns those that are wrong in another way than before: they are being changed.
-func (s *scrubber) lookAgain(ctx context.Context, all []*doubt) (changed []*doubt, err error) {
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelCollect)
@@ -102,19 +97,22 @@ func (s *scrubber) lookAgain(ctx context.Context, all []*doubt) (changed []*doub
 		g.Go(func() error {
 			evidence, err := d.look(gctx)
 			if err != nil {
-				d.evidence = ""
 				return s.cannotRead(gctx, d.finding, err)
 			}
-			if evidence != "" && evidence != d.evidence {
-				mu.Lock()
-				defer mu.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
+			switch evidence {
+			case "":
+			case d.evidence:
+				same = append(same, d)
+			default:
 				changed = append(changed, d)
 			}
 			d.evidence = evidence
 			return nil
 		})
 	}
-	return changed, g.Wait()
+	return same, changed, g.Wait()
 }
 
 // conclude reports a finding, or keeps it until it is known which images it is about.
