@@ -69,8 +69,12 @@ func (b *rebuilder) removeStale(ctx context.Context, l *listedRepo, some []Rebui
 	key := repoCondemnedKey(l.name)
 	until := b.now().Add(announceTime + b.o.Lag)
 	held, err := b.announce(ctx, key, b.o.By, until)
-	if err != nil || !held {
+	if err != nil {
 		return err
+	}
+	if !held {
+		b.remark("repository %s: %d entries that no manifest asks for are left, since a collection that was broken off may still be at work there", l.name, len(some))
+		return nil
 	}
 	unsure := false
 	defer func() {
@@ -90,8 +94,12 @@ func (b *rebuilder) removeStale(ctx context.Context, l *listedRepo, some []Rebui
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil || !b.inForce(until) {
+	if err := g.Wait(); err != nil {
 		return err
+	}
+	if !b.inForce(until) {
+		b.remark("repository %s: the store is so slow that the time to remove %d entries that no manifest asks for ran out", l.name, len(some))
+		return nil
 	}
 	byKey := map[string]Rebuilt{}
 	for i, one := range some {

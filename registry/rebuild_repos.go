@@ -37,15 +37,16 @@ func (s *nameSet) has(name string) bool {
 type listedRepo struct {
 	name      string
 	tagged    bool
-	links     *numberSet                      // to blobs
-	aside     *numberSet                      // links of when the repository was deleted
-	loose     []digest.Digest                 // links of both kinds whose blob has no record
-	manifests []digest.Digest                 // in order
-	deleted   []string                        // keys of deleted manifests that can be had back
-	there     map[digest.Digest]manifestState // the manifests
-	mu        sync.Mutex                      // guards what follows, and there
-	entries   map[string]drivers.Entry        // of referrers and parents, by key; those that a manifest asks for are taken out
-	relinked  map[string]bool                 // keys of links that were put or will be
+	links     *numberSet      // to blobs
+	aside     *numberSet      // links of when the repository was deleted
+	loose     []digest.Digest // links of both kinds whose blob has no record
+	manifests []digest.Digest // in order
+	deleted   []string        // keys of deleted manifests that can be had back
+
+	mu       sync.Mutex                      // guards what follows, once it is listed
+	there    map[digest.Digest]manifestState // the manifests
+	entries  map[string]drivers.Entry        // of referrers and parents, by key; those that a manifest asks for are taken out
+	relinked map[string]bool                 // keys of links that were put or will be
 }
 
 // manifestState says what is known of a manifest in a listing.
