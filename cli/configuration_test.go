@@ -85,7 +85,11 @@ func rows(b *strings.Builder, keys []config.Key, prefix string) {
 		if k.Value != "" {
 			value = "`" + k.Value + "`"
 		}
-		fmt.Fprintf(b, "| `%s`<br>`%s` | %s%s | %s | %s |\n", k.Path, k.Env, k.Type, limits, value, sentence(k.Doc))
+		name := "`" + k.Path + "`"
+		if k.Env != "" {
+			name += "<br>`" + k.Env + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s%s | %s | %s |\n", name, k.Type, limits, value, sentence(k.Doc))
 	}
 }
 
@@ -114,6 +118,9 @@ func TestEverySettingIsDescribed(t *testing.T) {
 		if k.Doc == "" {
 			t.Errorf("%s has no doc", k.Path)
 		}
+		if k.Env == "" {
+			continue // an item of a list of sections is set with the whole list
+		}
 		if seen[k.Env] {
 			t.Errorf("%s sets two settings", k.Env)
 		}
@@ -124,6 +131,10 @@ func TestEverySettingIsDescribed(t *testing.T) {
 		}
 		if k.Type == "bool" {
 			sample = map[string]string{"true": "false", "false": "true"}[k.Value]
+		} else if k.Type == "list of sections" {
+			continue // TestAccessSettings has one
+		} else if words, list := strings.CutPrefix(k.Type, "list of "); list && !simple {
+			sample, _, _ = strings.Cut(words, ",") // the first word alone
 		} else if !simple { // one of some words: any but the default
 			for _, word := range strings.FieldsFunc(strings.ReplaceAll(k.Type, " or ", ", "), func(r rune) bool { return r == ',' || r == ' ' }) {
 				if word != k.Value {
@@ -188,6 +199,8 @@ Kubernetes' secrets do: ` + "`LONGSHORE_STORAGE_MINIO_SECRET_KEY_FILE=/run/secre
 | network | ` + "`10.0.0.0/8`, `fd00::/8`" + `, or one address, ` + "`192.0.2.7`" + ` |
 | pattern | ` + "`team/*`, `mirror/**`" + `: a * stands for anything but a slash, ** for anything, ? for one byte |
 | list | ` + "`[a, b]`, or a line that begins with `-`" + ` for each; in the environment ` + "`a,b`" + ` |
+| list of sections | a line that begins with ` + "`-`" + ` for each, with its keys; in the environment the same YAML on one line, ` + "`[{a: 1}, {a: 2}]`" + ` |
+| keys, each with … | ` + "`{a: 1, b: 2}`" + ` |
 | secret | text; it is shown as ` + "`***`" + ` wherever the program prints it |
 `
 

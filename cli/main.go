@@ -16,12 +16,13 @@ import (
 // if the work failed, 2 if the command line is wrong. The drivers that are given can be chosen below
 // storage, by their names, beside those of longshore itself.
 func Main(more ...Driver) int {
-	p := program{stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), uid: os.Geteuid(), more: more}
+	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), uid: os.Geteuid(), more: more}
 	return p.run(os.Args[1:])
 }
 
 // program is what the commands need of the process that they run in.
 type program struct {
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	env    []string // in the form of os.Environ

@@ -58,8 +58,12 @@ func shown(k config.Key) string {
 	switch {
 	case k.Value != "":
 		return k.Value
+	case k.Type == "list of sections":
+		return "-"
 	case strings.HasPrefix(k.Type, "list "):
 		return "[]"
+	case strings.HasPrefix(k.Type, "keys, "):
+		return "{}"
 	}
 	return `""`
 }
@@ -68,16 +72,31 @@ func shown(k config.Key) string {
 func asYAML(keys []config.Key) string {
 	var b strings.Builder
 	var open []string // the sections that the last line was in
+	dash := -1        // the depth of an item of a list that has no line yet
+	line := func(depth int, format string, args ...any) {
+		indent := []byte(strings.Repeat("  ", depth))
+		if dash >= 0 {
+			indent[2*dash] = '-'
+			dash = -1
+		}
+		fmt.Fprintf(&b, "%s%s\n", indent, fmt.Sprintf(format, args...))
+	}
 	for i, k := range keys {
 		elements := strings.Split(k.Path, ".")
 		last := len(elements) - 1
-		if i+1 < len(keys) && strings.HasPrefix(keys[i+1].Path, k.Path+".") {
-			continue // a choice: its alternative follows as a section
+		if i+1 < len(keys) && (strings.HasPrefix(keys[i+1].Path, k.Path+".") || strings.HasPrefix(keys[i+1].Path, k.Path+"[")) {
+			continue // a choice, or a list of sections: what is in it follows
 		}
 		for depth, name := range elements[:last] {
 			if depth >= len(open) || open[depth] != name {
 				open = append(open[:min(depth, len(open))], name)
-				fmt.Fprintf(&b, "%s%s:\n", strings.Repeat("  ", depth), name)
+				base, item, isItem := strings.Cut(name, "[")
+				if !isItem || item == "0]" {
+					line(depth, "%s:", base)
+				}
+				if isItem {
+					dash = depth
+				}
 			}
 		}
 		open = open[:last]
@@ -85,9 +104,25 @@ func asYAML(keys []config.Key) string {
 		if strings.HasPrefix(k.Type, "list ") {
 			value = "[" + quoteEach(k.Value) + "]"
 		}
-		fmt.Fprintf(&b, "%s%s: %s # %s\n", strings.Repeat("  ", last), elements[last], value, k.Source)
+		if strings.HasPrefix(k.Type, "keys, ") {
+			value = "{" + quotePairs(k.Value) + "}"
+		}
+		line(last, "%s: %s # %s", elements[last], value, k.Source)
 	}
 	return b.String()
+}
+
+// quotePairs quotes the parts of a=1,b=2.
+func quotePairs(list string) string {
+	if list == "" {
+		return ""
+	}
+	parts := strings.Split(list, ",")
+	for i, part := range parts {
+		key, value, _ := strings.Cut(part, "=")
+		parts[i] = fmt.Sprintf("%q: %q", key, value)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // quoteEach quotes the parts of a list.
