@@ -42,7 +42,7 @@ func (r *rule) misfit(q *Question) condition {
 		return ofNetwork
 	}
 	for claim, pattern := range r.Claims {
-		if !fitsClaim(id.Claims, claim, config.Glob(pattern)) {
+		if !FitsClaim(id.Claims, claim, config.Glob(pattern)) {
 			return ofClaims
 		}
 	}
@@ -101,10 +101,10 @@ func (r *rule) accounts() string {
 // claimMisfit says which claim it is, always the same one.
 func (r *rule) claimMisfit(id *Identity) string {
 	for _, claim := range slices.Sorted(maps.Keys(r.Claims)) {
-		if _, has := lookUp(id.Claims, claim); !has {
+		if _, has := Claim(id.Claims, claim); !has {
 			return fmt.Sprintf("there is no claim %s", claim)
 		}
-		if !fitsClaim(id.Claims, claim, config.Glob(r.Claims[claim])) {
+		if !FitsClaim(id.Claims, claim, config.Glob(r.Claims[claim])) {
 			return fmt.Sprintf("the claim %s does not fit %s", claim, r.Claims[claim])
 		}
 	}
@@ -121,10 +121,10 @@ func inNetworks(networks []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// fitsClaim reports whether a claim, or one value of a claim that is a list, fits. A claim within a claim is named with a
+// FitsClaim reports whether a claim, or one value of a claim that is a list, fits. A claim within a claim is named with a
 // dot, as in kubernetes.io.namespace; a whole name that has dots comes first.
-func fitsClaim(claims map[string]any, name string, pattern config.Glob) bool {
-	v, has := lookUp(claims, name)
+func FitsClaim(claims map[string]any, name string, pattern config.Glob) bool {
+	v, has := Claim(claims, name)
 	if !has {
 		return false
 	}
@@ -137,8 +137,8 @@ func fitsClaim(claims map[string]any, name string, pattern config.Glob) bool {
 	return fitsValue(v, pattern)
 }
 
-// lookUp finds a claim by its name, at any depth.
-func lookUp(claims map[string]any, name string) (any, bool) {
+// Claim finds a claim by its name, at any depth: kubernetes.io.namespace. A whole name that has dots comes first.
+func Claim(claims map[string]any, name string) (any, bool) {
 	if v, has := claims[name]; has {
 		return v, true
 	}
@@ -147,7 +147,7 @@ func lookUp(claims map[string]any, name string) (any, bool) {
 			continue
 		}
 		if inner, ok := claims[name[:i]].(map[string]any); ok {
-			if v, has := lookUp(inner, name[i+1:]); has {
+			if v, has := Claim(inner, name[i+1:]); has {
 				return v, true
 			}
 		}
