@@ -1,14 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
-
-	"bytes"
-	"log/slog"
 
 	"github.com/opencontainers/go-digest"
 
