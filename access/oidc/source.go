@@ -128,7 +128,7 @@ func (s *source) find(ctx context.Context, header jose.Header) ([]jose.JSONWebKe
 		return found, nil
 	}
 	if now.Sub(k.tried) >= fetchAgain {
-		if err := s.refresh(ctx, k.tried, len(found) > 0); err != nil {
+		if err := s.refresh(ctx, k.tried, len(found) > 0 && now.Sub(k.at) < keysOutlive); err != nil {
 			return nil, err
 		}
 		k = s.get()
