@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -50,6 +52,9 @@ func testKill(t *testing.T, program string, store rig) {
 	var collecting sync.WaitGroup
 	collecting.Go(func() { gc.run(t.Context(), stop) })
 	for i := range *killsFlag {
+		if random.IntN(4) > 0 { // else it may be killed while it opens the store
+			awaitAnswer(t.Context(), addr, time.Second)
+		}
 		pauseFor(t.Context(), time.Duration(20+random.IntN(580))*time.Millisecond)
 		server.kill()
 		server.start()
@@ -96,4 +101,18 @@ func testKill(t *testing.T, program string, store rig) {
 	said := fmt.Sprintf("%d kills in %v; %s; %s; %d names of images hold at the end, 0 lost", kills, killed.Round(time.Second), f.counts, gc.collections, images)
 	t.Attr("kills", said)
 	t.Logf("measured: %s", said)
+}
+
+// awaitAnswer returns when a server answers, or after the patience.
+func awaitAnswer(ctx context.Context, addr string, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		if _, err := (remote{addr}).get(ctx, "/v2/", http.StatusOK); err == nil || ctx.Err() != nil {
+			return
+		}
+		<-poll.C
+	}
 }

@@ -84,7 +84,7 @@ func (p *pusher) newImage() image {
 	list := []blob{makeConfig(fmt.Sprintf("%d of %d", p.next, p.id)), makeBlob("application/octet-stream", random(seed, size))}
 	for range 1 + p.rand.IntN(3) {
 		i := p.rand.IntN(len(p.blobs))
-		if i > 10 && p.rand.IntN(3) > 0 {
+		if i > 10 && p.rand.IntN(6) > 0 {
 			i = p.rand.IntN(10) // large ones are rarer
 		}
 		if b := p.blobs[i]; !slices.ContainsFunc(list, func(o blob) bool { return o.Digest == b.Digest }) {
