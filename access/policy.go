@@ -24,8 +24,11 @@ type Rule struct {
 
 // PolicyOptions are what a policy is made of. With the zero value nobody may do anything.
 type PolicyOptions struct {
-	Anonymous     []Action // of clients without an account
-	Authenticated []Action // of every account
+	Anonymous []Action // of clients without an account
+
+	// Authenticated are those of every account. A workload is none: some issuers give a token to anybody's job, so that it may do
+	// what rules allow for its claims, and what Anonymous has.
+	Authenticated []Action
 
 	// Admins are names of accounts, and groups written "group:NAME", to which everything is allowed. The token of a
 	// workload is never an administrator's by its name: its issuer chose that.
@@ -188,7 +191,7 @@ func (p *Policy) decide(q *Question, tell func(Step)) (allowed bool, reason stri
 		step(stepPrivate, Passes, "not in a user's namespace")
 	}
 	name, actions := stepAuthenticated, p.options.Authenticated
-	if id.IsAnonymous() {
+	if id.IsAnonymous() || id.Kind == Workload {
 		name, actions = stepAnonymous, p.options.Anonymous
 	}
 	if slices.Contains(actions, q.Action) {

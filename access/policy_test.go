@@ -120,6 +120,8 @@ func TestDecide(t *testing.T) {
 		{user("alice"), Admin, "alice/app", "", false, true, "a private namespace, of somebody else"},
 		{user("alice"), Pull, "alice", "", true, true, "access.authenticated"},
 		{user("bob"), Pull, "alice/app", "", false, false, "a private namespace, of somebody else"},
+		{ci, Push, "app", "", false, true, "nothing allows it"},
+		{ci, Pull, "app", "", true, true, "access.anonymous"},
 		{private, Pull, "alice/app", "", false, false, "a private namespace, of somebody else"},
 		{robot, Pull, "alice/app", "", true, true, "the robot was made for this"},
 		{robot, Push, "alice/app", "", false, true, "the credentials are not good for this"},

@@ -16,7 +16,7 @@ import (
 type accessSettings struct {
 	Required          bool              `yaml:"required" doc:"Clients need credentials from the start. Without it a registry is open until it has its first account, or until something else of this section but users, audit, throttle, rate, refresh and challenge is set."`
 	Anonymous         []access.Action   `yaml:"anonymous" enum:"pull,push,tag-move,delete,catalogue" doc:"What clients without an account may do, where no rule says otherwise."`
-	Authenticated     []access.Action   `yaml:"authenticated" enum:"pull,push,tag-move,delete,catalogue" doc:"What every account may do, where no rule says otherwise. push is for what is new; to point a tag that exists elsewhere takes tag-move too."`
+	Authenticated     []access.Action   `yaml:"authenticated" enum:"pull,push,tag-move,delete,catalogue" doc:"What every account may do, where no rule says otherwise; tokens of CI jobs and pods are no accounts and need a rule. push is for what is new; to point a tag that exists elsewhere takes tag-move too."`
 	Admins            []string          `yaml:"admins" doc:"Accounts, and groups written group:NAME, that may do everything."`
 	PrivateNamespaces bool              `yaml:"private_namespaces" doc:"The repositories below alice/ belong to the user alice. Nobody else sees them, and nobody has other repositories with a slash in their name, unless a rule says so."`
 	Rules             []accessRule      `yaml:"rules" doc:"Who may do what, in order: the first rule that fits and names the action decides; docs/access.md explains it."`
@@ -24,7 +24,7 @@ type accessSettings struct {
 	Htpasswd          htpasswdSettings  `yaml:"htpasswd" doc:"Users of a file."`
 	Token             tokenSettings     `yaml:"token" doc:"Bearer tokens."`
 	Challenge         string            `yaml:"challenge" enum:"bearer,basic" doc:"How clients without credentials are asked for them: to fetch a token at /token, or to send name and password with each request. Both are taken in either case."`
-	Refresh           time.Duration     `yaml:"refresh" min:"1s" max:"5m" doc:"How long a process takes as given what it has read of accounts and which passwords it has verified. A disabled user or revoked key is out on every replica after that."`
+	Refresh           time.Duration     `yaml:"refresh" min:"1s" max:"10m" doc:"How long a process takes as given what it has read of accounts and which passwords it has verified. A disabled user or revoked key is out on every replica after that."`
 	Throttle          throttleSettings  `yaml:"throttle" doc:"Failed logins. Each is answered later than the one before, and too many are answered with 429."`
 	Rate              rateSettings      `yaml:"rate" doc:"How many requests an account, and an address, may make. What is more is answered with 429."`
 	Audit             accessAuditConfig `yaml:"audit" doc:"The audit log: logins, pushes, deletes and changes of accounts, one JSON object a line."`
@@ -40,7 +40,7 @@ type htpasswdSettings struct {
 
 type tokenSettings struct {
 	Life        time.Duration `yaml:"life" min:"1m" max:"1h" doc:"How long a token counts that a client has fetched at /token."`
-	RefreshLife time.Duration `yaml:"refresh_life" min:"1h" doc:"How long a refresh token counts, with which a client fetches tokens without a password."`
+	RefreshLife time.Duration `yaml:"refresh_life" min:"5m" doc:"How long a refresh token counts, with which a client fetches tokens without a password."`
 
 	Realm      string   `yaml:"realm" doc:"The URL of a token server of somebody else, which decides instead of the rules here. Tokens are issued by it alone then."`
 	Issuer     string   `yaml:"issuer" doc:"The issuer that its tokens name."`

@@ -126,8 +126,11 @@ func TestEverySettingIsDescribed(t *testing.T) {
 		}
 		seen[k.Env] = true
 		sample, simple := samples[k.Type]
-		if k.Path == "gc.retention" {
+		switch k.Path {
+		case "gc.retention":
 			sample = "** last=1"
+		case "tls.life":
+			sample = "48h"
 		}
 		if k.Type == "bool" {
 			sample = map[string]string{"true": "false", "false": "true"}[k.Value]

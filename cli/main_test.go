@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PORT", port)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"get": get, "terminate": terminate, "push": pushImage, "killchild": killChild},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"get": get, "terminate": terminate, "push": pushImage, "killchild": killChild, "until": until},
 	})
 }
 
@@ -44,6 +44,26 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if !strings.Contains(body, args[1]) {
 		ts.Fatalf("%s answers %q, which does not contain %q", args[0], body, args[1])
+	}
+}
+
+// until asks a URL until the answer contains a text, for 20 seconds at most.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: until URL TEXT")
+	}
+	deadline := time.After(20 * time.Second)
+	for {
+		body, err := poll(args[0])
+		ts.Check(err)
+		if strings.Contains(body, args[1]) {
+			return
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("%s answers %q, which does not contain %q", args[0], body, args[1])
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

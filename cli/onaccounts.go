@@ -86,7 +86,7 @@ func accountAdvice(err error) error {
 	case errors.Is(err, accounts.ErrExists):
 		return adviceError{err, "choose another name, or change that account; the commands' help tells how"}
 	case errors.Is(err, accounts.ErrAbsent):
-		return adviceError{err, "longshore user list, robot list and key list tell which there are"}
+		return adviceError{err, "run longshore user list, longshore robot list or longshore key list to see which there are"}
 	case errors.Is(err, accounts.ErrName), errors.Is(err, accounts.ErrPassword), errors.Is(err, accounts.ErrGrant):
 		return usageError{err}
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,12 +109,11 @@ func (p program) robotAddCommand() *cobra.Command {
 	var life lifeFlag
 	c.Flags().Var(&grants, "allow", grantUsage)
 	c.Flags().Var(&life, "expires", "after how long it ends, such as 90d; never without it")
-	if err := c.MarkFlagRequired("allow"); err != nil {
-		c.RunE = func(*cobra.Command, []string) error { return err }
-		return c
-	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		file, name := fileAnd(args)
+		if len(grants.grants) == 0 {
+			return usageError{errors.New("what may it do? Say it with --allow pull,push=team/**")}
+		}
 		return p.onAccounts(c, file, func(ctx context.Context, a account) error {
 			secret, err := a.AddRobot(ctx, accounts.Robot{Name: name, Scope: grants.grants, Expires: life.end()}, a.by)
 			if err != nil {
