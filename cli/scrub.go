@@ -28,6 +28,7 @@ pull meanwhile, through any number of replicas. Nothing is written without --rep
 
   --bytes   reads the bytes of all blobs, too, and compares their digests
   --repair  puts right what can be; what is corrupt is moved below quarantine/, so that pushing it again heals it
+  --drop-quarantined  removes what is there
 
 docs/scrub.md has each finding, and what to do about it. The exit code is 1 if there is damage left or something could not be read.`,
 		Args:              cobra.MaximumNArgs(1),
@@ -39,14 +40,15 @@ docs/scrub.md has each finding, and what to do about it. The exit code is 1 if t
 	limit := c.Flags().String("rate", "", "read no more bytes of blobs than that in a second, such as 50MB/s")
 	c.Flags().IntVar(&o.Readers, "readers", 4, "how many blobs are read side by side")
 	c.Flags().BoolVar(&o.Repair, "repair", false, "repair what can be, and move what is corrupt below quarantine/")
+	c.Flags().BoolVar(&o.DropQuarantined, "drop-quarantined", false, "remove what is below quarantine/, with the bytes of the blobs")
 	c.Flags().DurationVar(&o.Pause, "pause", 5*time.Second, "how much later all is looked at again that seems wrong")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var err error
 		if o.Rate, err = parseRate(*limit); err != nil {
 			return usageError{fmt.Errorf("--rate: %w", err)}
 		}
-		if o.Readers < 1 || o.Pause < 0 {
-			return usageError{errors.New("--readers has to be 1 at least, and --pause not negative")}
+		if o.Readers < 1 || o.Pause <= 0 {
+			return usageError{errors.New("--readers and --pause have to be more than nothing")}
 		}
 		return p.scrub(c.Context(), args, o, output.value == "json")
 	}

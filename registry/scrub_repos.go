@@ -117,8 +117,7 @@ func (s *scrubber) add(repo *scrubbedRepo, section, rest string, entry drivers.E
 		}
 		if !s.recorded.has(n) {
 			repo.loose[d] = entry
-		}
-		if entry.Size != linkSize || s.o.Bytes {
+		} else if entry.Size != linkSize || s.o.Bytes {
 			repo.odd = append(repo.odd, entry.Key)
 		}
 	case "tags":
