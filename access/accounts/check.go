@@ -17,7 +17,7 @@ func (s *Store) Check(ctx context.Context, name, password string) (access.Identi
 		return s.checkRobot(ctx, robot, password)
 	}
 	u, asOf, err := s.user(ctx, name, s.recent)
-	unknown := errors.Is(err, ErrAbsent)
+	unknown := errors.Is(err, ErrAbsent) || u.Source != "" // who has no password here may have one with the next source
 	if err != nil && !unknown {
 		return access.Identity{}, err
 	}
@@ -46,6 +46,9 @@ func (s *Store) Renew(ctx context.Context, name string) (access.Identity, error)
 	u, asOf, err := s.user(ctx, name, s.recent)
 	if err != nil {
 		return access.Identity{}, absentAsUnknown(err)
+	}
+	if u.Source != "" {
+		return access.Identity{}, access.ErrUnknown
 	}
 	if u.Disabled {
 		return access.Identity{}, refused("the user is disabled")

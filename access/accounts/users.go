@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -27,6 +28,9 @@ type User struct {
 	Created    time.Time `json:"created"`
 	CreatedBy  string    `json:"createdBy,omitempty"`
 	Changed    time.Time `json:"changed"` // when the password was set
+
+	// Source is who identifies the user, who has no password then: the name of an OIDC provider. "": the store.
+	Source string `json:"source,omitempty"`
 }
 
 // userRecord is how a user is kept.
@@ -40,7 +44,7 @@ type userRecord struct {
 func (u userRecord) identity(asOf time.Time) access.Identity {
 	sum := sha256.Sum256([]byte(u.ID + u.Password))
 	return access.Identity{
-		Name: u.Name, Kind: access.User, Source: Source, Groups: u.Groups, Admin: u.Admin, MustChange: u.MustChange,
+		Name: u.Name, Kind: access.User, Source: cmp.Or(u.Source, Source), Groups: u.Groups, Admin: u.Admin, MustChange: u.MustChange,
 		AsOf: asOf, Generation: hex.EncodeToString(sum[:8]),
 	}
 }
@@ -51,6 +55,7 @@ func (s *Store) AddUser(ctx context.Context, u User, password, by string) error 
 	if err := CheckName(u.Name); err != nil {
 		return err
 	}
+	u.Source = ""
 	hash, err := hashed(ctx, password)
 	if err != nil {
 		return err
@@ -137,6 +142,7 @@ func (s *Store) user(ctx context.Context, name string, read func(context.Context
 }
 
 // SetPassword gives a user another password. ErrAbsent, ErrPassword. mustChange says that he has to change it at once.
+// ErrElsewhere for a user whom another source identifies.
 func (s *Store) SetPassword(ctx context.Context, name, password string, mustChange bool) error {
 	if err := CheckName(name); err != nil {
 		return err
@@ -146,6 +152,9 @@ func (s *Store) SetPassword(ctx context.Context, name, password string, mustChan
 		return err
 	}
 	return update(ctx, s, keyOf(userFolder, name), func(u *userRecord) error {
+		if u.Source != "" {
+			return ErrElsewhere
+		}
 		u.Password, u.MustChange, u.Changed = hash, mustChange, s.now().UTC()
 		return nil
 	})
