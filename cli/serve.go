@@ -102,6 +102,9 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 	}()
 	select {
 	case err := <-opened:
+		if advised := (adviceError{}); errors.As(err, &advised) { // not about the store
+			return err
+		}
 		if err != nil {
 			return adviceError{
 				fmt.Errorf("the store cannot be opened: %w", l.placed(err)),

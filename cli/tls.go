@@ -153,11 +153,13 @@ func openSecurity(ctx context.Context, l loaded, store drivers.Driver, log *slog
 	if !l.TLS.Enabled {
 		return s, nil
 	}
+	const read = "correct tls in the configuration; docs/tls.md explains it"
 	options, err := l.TLS.configOptions()
 	if err != nil {
-		return nil, l.placed(err)
+		return nil, adviceError{l.placed(err), read}
 	}
 	source, err := s.open(ctx, l, store)
+	var aboutStore *drivers.Error
 	switch {
 	case errors.Is(err, certs.ErrNoSecret) && l.TLS.Secret == "" && len(l.TLS.ACME.Hosts) == 0:
 		log.Warn("the registry speaks no TLS", "err", err, "fix", secretAdvice())
@@ -169,8 +171,10 @@ func openSecurity(ctx context.Context, l loaded, store drivers.Driver, log *slog
 		return s, nil
 	case errors.Is(err, certs.ErrWrongSecret):
 		return nil, adviceError{l.placed(fmt.Errorf("tls.secret: %w", err)), "give all replicas the secret that they had before; or delete what lies below certs/ in the store, for a new CA and new certificates"}
-	case err != nil:
+	case errors.As(err, &aboutStore):
 		return nil, err
+	case err != nil:
+		return nil, adviceError{l.placed(err), read}
 	}
 	s.config = certs.Config(source, options)
 	return s, nil
@@ -185,7 +189,7 @@ func (s *security) open(ctx context.Context, l loaded, store drivers.Driver) (ce
 		}
 		files, err := certs.OpenFiles(pairs, s.log)
 		if err != nil {
-			return nil, l.placed(fmt.Errorf("tls.cert: %w", err))
+			return nil, fmt.Errorf("tls.cert: %w", err)
 		}
 		s.run = files.Run
 		return files, nil
@@ -205,7 +209,7 @@ func (s *security) open(ctx context.Context, l loaded, store drivers.Driver) (ce
 	if l.TLS.CACert != "" {
 		authority, err = certs.ReadAuthority(l.TLS.CACert, l.TLS.CAKey)
 		if err != nil {
-			return nil, l.placed(fmt.Errorf("tls.ca_cert: %w", err))
+			return nil, fmt.Errorf("tls.ca_cert: %w", err)
 		}
 	} else if authority, err = certs.OpenAuthority(ctx, keep); err != nil {
 		return nil, err

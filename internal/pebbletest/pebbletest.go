@@ -33,7 +33,8 @@ type Server struct {
 	Directory string         // URL
 	CAFile    string         // PEM, of the CA of Pebble's own certificate
 	CA        *x509.CertPool // the same
-	Roots     *x509.CertPool // of the CA that signs what Pebble issues
+	RootsPEM  []byte         // of the CA that signs what Pebble issues
+	Roots     *x509.CertPool // the same
 }
 
 const install = "go install github.com/letsencrypt/pebble/v2/cmd/...@latest builds it"
@@ -90,8 +91,8 @@ func Start(t testing.TB, o Options) *Server {
 			return false
 		}
 		defer func() { _ = r.Body.Close() }() // what counts has been read
-		body, err := io.ReadAll(r.Body)
-		return err == nil && s.Roots.AppendCertsFromPEM(body)
+		s.RootsPEM, err = io.ReadAll(r.Body)
+		return err == nil && s.Roots.AppendCertsFromPEM(s.RootsPEM)
 	}))
 	return s
 }
