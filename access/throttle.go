@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ type throttle struct {
 }
 
 type accountAt struct {
-	name    string
+	name    string // in lower case: to a directory ALICE is alice
 	address netip.Addr
 }
 
@@ -142,7 +143,7 @@ type attempt struct {
 // begin returns a *ThrottledError if there were too many failures. Only passwords count: a token can't be guessed, and one that
 // has expired is no attack but what clients send before they fetch the next.
 func (t *throttle) begin(c Credentials) (*attempt, error) {
-	a := &attempt{t: t, began: time.Now(), at: accountAt{name: c.Name, address: network(c.Address)}}
+	a := &attempt{t: t, began: time.Now(), at: accountAt{name: strings.ToLower(c.Name), address: network(c.Address)}}
 	if t.o.Off || c.Password == "" {
 		return a, nil
 	}
@@ -159,7 +160,7 @@ func (t *throttle) begin(c Credentials) (*attempt, error) {
 		}
 	}
 	if c.Name != "" {
-		b := get(t.accounts, c.Name, t.o.Account, t.o.AccountEvery)
+		b := get(t.accounts, a.at.name, t.o.Account, t.o.AccountEvery)
 		if err := a.spend(b, now, "account"); err != nil {
 			a.undo() // an account that is refused anyway costs its address nothing
 			return nil, err
