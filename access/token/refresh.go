@@ -22,7 +22,7 @@ import (
 const refreshKey = signingPrefix + "refresh"
 
 // RefreshPrefix is how refresh tokens begin. Programs that search files for leaked secrets find it.
-const RefreshPrefix = "lsr_"
+const RefreshPrefix = "lsrt_"
 
 // refreshSecret signs refresh tokens. They outlive the keys of slots by far.
 type refreshSecret struct {
