@@ -22,6 +22,9 @@ type accessSettings struct {
 	Rules             []accessRule      `yaml:"rules" doc:"Who may do what, in order: the first rule that fits and names the action decides; docs/access.md explains it."`
 	Users             accessUsers       `yaml:"users" doc:"Users, robots and API keys that are kept in the store."`
 	Htpasswd          htpasswdSettings  `yaml:"htpasswd" doc:"Users of a file."`
+	LDAP              ldapSettings      `yaml:"ldap" doc:"Users of a directory."`
+	OIDC              []oidcSettings    `yaml:"oidc" doc:"Providers of OpenID Connect whose tokens count, as bearer tokens and as passwords."`
+	Certificate       certSettings      `yaml:"certificate" doc:"Users of TLS client certificates, where tls.clients.ca is set."`
 	Token             tokenSettings     `yaml:"token" doc:"Bearer tokens."`
 	Challenge         string            `yaml:"challenge" enum:"bearer,basic" doc:"How clients without credentials are asked for them: to fetch a token at /token, or to send name and password with each request. Both are taken in either case."`
 	Refresh           time.Duration     `yaml:"refresh" min:"1s" max:"10m" doc:"How long a process takes as given what it has read of accounts and which passwords it has verified. A disabled user or revoked key is out on every replica after that."`
@@ -36,6 +39,10 @@ type accessUsers struct {
 
 type htpasswdSettings struct {
 	File string `yaml:"file" doc:"A file as htpasswd -B writes it, with bcrypt or argon2id. It is read anew when it changes."`
+}
+
+type certSettings struct {
+	Name string `yaml:"name" enum:"cn,san" doc:"Where the account's name stands in the certificate: the common name, or the first e-mail address, host name or URI of the alternative names."`
 }
 
 type tokenSettings struct {
@@ -119,6 +126,8 @@ func defaultAccess() accessSettings {
 	return accessSettings{
 		Authenticated: []access.Action{access.Pull, access.Push, access.TagMove, access.Delete},
 		Users:         accessUsers{Enabled: true},
+		LDAP:          defaultLDAP(),
+		Certificate:   certSettings{Name: "cn"},
 		Token:         tokenSettings{Life: 5 * time.Minute, RefreshLife: 90 * 24 * time.Hour},
 		Challenge:     "bearer",
 		Refresh:       5 * time.Second,
@@ -132,7 +141,7 @@ var openUntilFirst = [...]string{"access.users.", "access.audit.", "access.throt
 
 // lockedFromStart reports whether the configuration asks for credentials whatever accounts there are.
 func (l loaded) lockedFromStart() bool {
-	if l.Access.Required {
+	if l.Access.Required || l.TLS.Clients.CA != "" {
 		return true
 	}
 	for _, k := range l.keys {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/longshore-registry/longshore/access"
 	"github.com/longshore-registry/longshore/access/accounts"
-	"github.com/longshore-registry/longshore/access/htpasswd"
 	"github.com/longshore-registry/longshore/access/token"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry/api"
@@ -76,12 +75,8 @@ func (p program) openAccess(l loaded, store drivers.Driver, log *slog.Logger) (*
 			o.Locked = g.accounts.Locked
 		}
 	}
-	if a.Htpasswd.File != "" {
-		file, err := htpasswd.Open(htpasswd.Options{Path: a.Htpasswd.File, Refresh: a.Refresh, Log: log})
-		if err != nil {
-			return nil, adviceError{fmt.Errorf("access.htpasswd.file: %w", err), "correct the file; htpasswd -B makes lines that are taken"}
-		}
-		o.Passwords = append(o.Passwords, file)
+	if err := l.addSources(&o, log); err != nil {
+		return nil, err
 	}
 	var issuer *token.Issuer
 	if a.Token.Realm == "" {
