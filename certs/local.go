@@ -213,9 +213,7 @@ func machineNames() names {
 			n.addresses = append(n.addresses, ip)
 		}
 	}
-	for _, loopback := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
-		n.addresses = append(n.addresses, loopback)
-	}
+	n.addresses = append(n.addresses, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
 	return n
 }
 

@@ -36,14 +36,17 @@ func serveNamed(t *testing.T, env ...string) (s server, host string) {
 	}
 	proxyTo(t, s.addr)
 	host = nas + ":" + port
-	for _, folder := range []string{"/etc/docker/certs.d/", "/etc/containers/certs.d/"} {
-		t.Cleanup(func() {
-			if err := os.RemoveAll(folder + host); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	t.Cleanup(func() { distrust(t, host) })
 	return s, host
+}
+
+// distrust removes what recipes have put below /etc. Podman, Skopeo and regctl read Docker's folder too.
+func distrust(t *testing.T, host string) {
+	for _, folder := range []string{"/etc/docker/certs.d/", "/etc/containers/certs.d/"} {
+		if err := os.RemoveAll(folder + host); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // proxyTo sets a proxy for the test, by which all hosts lead to addr.
@@ -153,6 +156,7 @@ func TestTrust(t *testing.T) {
 		e.forget()
 		e.docker("pull", "-q", image)
 	})
+	distrust(t, host)
 	t.Run("podman", func(t *testing.T) {
 		sh := newShell(t)
 		withSudo(t, sh)
@@ -162,16 +166,17 @@ func TestTrust(t *testing.T) {
 		sh.run("skopeo", copyTo...)
 		sh.run("podman", "--root", filepath.Join(sh.dir, "root"), "--runroot", filepath.Join(sh.dir, "run"), "--storage-driver", "vfs", "pull", "-q", host+"/trust/skopeo:1")
 	})
-	for name, command := range map[string][2]string{
-		"crane":  {unknown, "crane push --image-refs /dev/null " + made.small.dir + " %[1]s/trust/crane:1 && crane digest %[1]s/trust/crane:1"},
-		"oras":   {unknown, "oras copy --from-oci-layout " + made.small.dir + ":1 %[1]s/trust/oras:1 && oras manifest fetch %[1]s/trust/oras:1"},
-		"helm":   {unknown, "helm create chart && helm package chart && helm push chart-0.1.0.tgz oci://%[1]s/trust && helm pull oci://%[1]s/trust/chart --version 0.1.0"},
-		"regctl": {unknown, "regctl image copy ocidir://" + made.small.dir + ":1 %[1]s/trust/regctl:1 && regctl manifest head %[1]s/trust/regctl:1"},
+	distrust(t, host)
+	for name, command := range map[string]string{
+		"crane":  "crane push --image-refs /dev/null " + made.small.dir + " %[1]s/trust/crane:1 && crane digest %[1]s/trust/crane:1",
+		"oras":   "oras copy --from-oci-layout " + made.small.dir + ":1 %[1]s/trust/oras:1 && oras manifest fetch %[1]s/trust/oras:1",
+		"helm":   "helm create chart && helm package chart && helm push chart-0.1.0.tgz oci://%[1]s/trust && helm pull oci://%[1]s/trust/chart --version 0.1.0",
+		"regctl": "regctl image copy ocidir://" + made.small.dir + ":1 %[1]s/trust/regctl:1 && regctl manifest head %[1]s/trust/regctl:1",
 	} {
 		t.Run(name, func(t *testing.T) {
 			sh := newShell(t)
-			line := fmt.Sprintf(command[1], host)
-			sh.fails(command[0], "sh", "-c", line)
+			line := fmt.Sprintf(command, host)
+			sh.fails(unknown, "sh", "-c", line)
 			sh.run("sh", "-c", recipe(t, host, "crane")+" && "+line)
 		})
 	}
@@ -195,11 +200,7 @@ func TestNewcomer(t *testing.T) {
 	}
 	proxyTo(t, addr)
 	host := nas + ":" + port
-	t.Cleanup(func() {
-		if err := os.RemoveAll("/etc/docker/certs.d/" + host); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { distrust(t, host) })
 	e := startEngine(t, debianDockerd)
 	image := host + "/hello"
 	e.docker("build", "-q", "-t", image, made.build)
@@ -208,7 +209,7 @@ func TestNewcomer(t *testing.T) {
 	want(t, "longshore trust", out, "Login Succeeded")
 	e.docker("push", "-q", image)
 
-	// It is locked, and a password that comes in clear from elsewhere is not taken.
+	// It is locked.
 	e.docker("logout", host)
 	e.fails("denied", dockerCLI, "push", host+"/hello")
 }
