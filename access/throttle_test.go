@@ -11,14 +11,14 @@ import (
 )
 
 // tried logs in, and says how long that took and when the next attempt can be made.
-func tried(t *testing.T, c *Control, cred Credentials) (err error, took, retryAfter time.Duration) {
+func tried(t *testing.T, c *Control, cred Credentials) (took, retryAfter time.Duration, err error) {
 	began := time.Now()
 	_, err = c.Identify(t.Context(), cred)
 	var throttled *ThrottledError
 	if errors.As(err, &throttled) {
 		retryAfter = throttled.RetryAfter
 	}
-	return err, time.Since(began), retryAfter
+	return time.Since(began), retryAfter, err
 }
 
 func TestFailuresAreAnsweredLaterAndLaterThenRefused(t *testing.T) {
@@ -29,7 +29,7 @@ func TestFailuresAreAnsweredLaterAndLaterThenRefused(t *testing.T) {
 			var got []time.Duration
 			address := map[string]string{"alice": "192.0.2.1", "nobody": "198.51.100.1"}[name]
 			for i := range 10 {
-				err, took, _ := tried(t, c, password(name, fmt.Sprint("wrong", i), address))
+				took, _, err := tried(t, c, password(name, fmt.Sprint("wrong", i), address))
 				if !errors.Is(err, ErrRefused) {
 					t.Fatalf("%s: guess %d: %v", name, i, err)
 				}
@@ -41,12 +41,12 @@ func TestFailuresAreAnsweredLaterAndLaterThenRefused(t *testing.T) {
 				t.Errorf("%s: answered after %v, want %v", name, got, want)
 			}
 			asked := source.asked.Load()
-			err, took, retry := tried(t, c, password(name, "right", address))
+			took, retry, err := tried(t, c, password(name, "right", address))
 			if retry < 10*time.Second || retry > 30*time.Second || took != 0 || source.asked.Load() != asked {
 				t.Errorf("%s: the eleventh: %v after %v", name, err, took)
 			}
 			time.Sleep(retry)
-			if err, _, retry := tried(t, c, password(name, "right", address)); retry > 0 || name == "alice" && err != nil {
+			if _, retry, err := tried(t, c, password(name, "right", address)); retry > 0 || name == "alice" && err != nil {
 				t.Errorf("%s: when it had been told to try again: %v", name, err)
 			}
 		}
@@ -60,7 +60,7 @@ func TestAGuesserWithManyAddresses(t *testing.T) {
 		source := &people{passwords: map[string]string{"alice": "right"}}
 		c := newControl(t, ControlOptions{Passwords: []Passwords{source}})
 		owner := password("alice", "right", "192.0.2.1")
-		if err, _, _ := tried(t, c, owner); err != nil {
+		if _, _, err := tried(t, c, owner); err != nil {
 			t.Fatal(err)
 		}
 		began, before := time.Now(), source.asked.Load()
@@ -76,7 +76,7 @@ func TestAGuesserWithManyAddresses(t *testing.T) {
 		for i := range 1000 {
 			tried(t, c, password("alice", fmt.Sprint("more", i), "203.0.113.1"))
 		}
-		if err, took, _ := tried(t, c, owner); err != nil || took != 0 {
+		if took, _, err := tried(t, c, owner); err != nil || took != 0 {
 			t.Errorf("the owner: %v after %v", err, took)
 		}
 		// At his own address nobody has more guesses than elsewhere.
@@ -102,7 +102,7 @@ func TestPasswordSpraying(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			source := &people{passwords: map[string]string{"mallory": "own", "alice": "right"}}
 			c := newControl(t, ControlOptions{Passwords: []Passwords{source}, Remember: -1})
-			if err, _, _ := tried(t, c, password("alice", "right", addresses(0))); err != nil {
+			if _, _, err := tried(t, c, password("alice", "right", addresses(0))); err != nil {
 				t.Fatal(err)
 			}
 			began, guesses := time.Now(), int64(0)
@@ -117,13 +117,13 @@ func TestPasswordSpraying(t *testing.T) {
 			if most := 50 + int64(time.Since(began)/(10*time.Second)); guesses > most {
 				t.Errorf("%d guesses in %v, want at most %d", guesses, time.Since(began), most)
 			}
-			if err, _, retry := tried(t, c, password("bob", "right", addresses(1))); retry == 0 {
+			if _, retry, err := tried(t, c, password("bob", "right", addresses(1))); retry == 0 {
 				t.Errorf("from that address: %v, want it throttled", err)
 			}
-			if err, _, _ := tried(t, c, password("alice", "right", addresses(0))); err != nil {
+			if _, _, err := tried(t, c, password("alice", "right", addresses(0))); err != nil {
 				t.Errorf("who works there: %v", err)
 			}
-			if err, _, retry := tried(t, c, password("bob", "right", "198.51.100.7")); retry > 0 {
+			if _, retry, err := tried(t, c, password("bob", "right", "198.51.100.7")); retry > 0 {
 				t.Errorf("from elsewhere: %v", err)
 			}
 		})
@@ -160,10 +160,10 @@ func TestWhatIsNoGuess(t *testing.T) {
 		broken := newControl(t, ControlOptions{Passwords: []Passwords{down}})
 		for i := range 200 {
 			_, _ = c.Identify(t.Context(), Credentials{Token: fmt.Sprint(i), Address: netip.MustParseAddr("192.0.2.1")})
-			if err, _, _ := tried(t, c, password("alice", "right", "192.0.2.1")); err != nil {
+			if _, _, err := tried(t, c, password("alice", "right", "192.0.2.1")); err != nil {
 				t.Fatal(err)
 			}
-			if err, _, retry := tried(t, broken, password("alice", fmt.Sprint(i), "192.0.2.1")); retry > 0 {
+			if _, retry, err := tried(t, broken, password("alice", fmt.Sprint(i), "192.0.2.1")); retry > 0 {
 				t.Fatal(err)
 			}
 		}
@@ -174,7 +174,7 @@ func TestThrottleOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newControl(t, ControlOptions{Passwords: []Passwords{&people{}}, Throttle: ThrottleOptions{Off: true}})
 		for i := range 100 {
-			if err, took, _ := tried(t, c, password("alice", fmt.Sprint(i), "192.0.2.1")); !errors.Is(err, ErrRefused) || took != 0 {
+			if took, _, err := tried(t, c, password("alice", fmt.Sprint(i), "192.0.2.1")); !errors.Is(err, ErrRefused) || took != 0 {
 				t.Fatalf("%v after %v", err, took)
 			}
 		}
