@@ -45,6 +45,7 @@ type Store struct {
 	extras  drivers.Extras
 	refresh time.Duration
 	now     func() time.Time
+	cost    phc.Cost // of new passwords
 	decoy   phc.Hash // what a password is compared with if there is no such user
 
 	// read holds what was read lately, also that there was nothing.
@@ -66,7 +67,7 @@ type reading struct {
 
 // Open takes the accounts that are in a store. It reads nothing.
 func Open(d drivers.Driver, o Options) (*Store, error) {
-	s := &Store{store: d, extras: drivers.ExtrasOf(d), refresh: o.Refresh, now: o.Now, decoy: phc.Typical().Decoy()}
+	s := &Store{store: d, extras: drivers.ExtrasOf(d), refresh: o.Refresh, now: o.Now, cost: phc.Normal(), decoy: phc.Normal().Decoy()}
 	if s.refresh == 0 {
 		s.refresh = 5 * time.Second
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/phc"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/fs"
 	"github.com/longshore-registry/longshore/drivers/memory"
@@ -55,6 +56,8 @@ func open(t *testing.T, d drivers.Driver, c *clock) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.cost = phc.Cost{Memory: 64, Time: 1} // the tests are about other things
+	s.decoy = s.cost.Decoy()
 	return s
 }
 

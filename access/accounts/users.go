@@ -56,7 +56,7 @@ func (s *Store) AddUser(ctx context.Context, u User, password, by string) error 
 		return err
 	}
 	u.Source = ""
-	hash, err := hashed(ctx, password)
+	hash, err := s.hashed(ctx, password)
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,11 @@ func (s *Store) AddUser(ctx context.Context, u User, password, by string) error 
 	return s.create(ctx, keyOf(userFolder, u.Name), userRecord{User: u, ID: rand.Text(), Password: hash})
 }
 
-func hashed(ctx context.Context, password string) (string, error) {
+func (s *Store) hashed(ctx context.Context, password string) (string, error) {
 	if len(password) < 8 || len(password) > 1024 {
 		return "", ErrPassword
 	}
-	h, err := phc.New(ctx, password)
+	h, err := phc.New(ctx, password, s.cost)
 	return h.String(), err
 }
 
@@ -147,7 +147,7 @@ func (s *Store) SetPassword(ctx context.Context, name, password string, mustChan
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	hash, err := hashed(ctx, password)
+	hash, err := s.hashed(ctx, password)
 	if err != nil {
 		return err
 	}

@@ -143,8 +143,8 @@ func parse(text []byte) (content, error) {
 			return content{}, lineError{number, what}
 		}
 		lines[name], c.hashes[name] = number, h
-		if !costs[h.Cost()] {
-			costs[h.Cost()] = true
+		if !costs[h.Class()] {
+			costs[h.Class()] = true
 			c.decoys = append(c.decoys, h.Decoy())
 		}
 	}

@@ -17,12 +17,18 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// The cost of new hashes: the first choice of the OWASP Password Storage Cheat Sheet that is small in memory, 19 MiB. A
-// registry checks a password on many requests.
+// Cost is what a new argon2id hash costs to compute.
+type Cost struct {
+	Memory uint32 // KiB
+	Time   uint32 // passes
+}
+
+// Normal is the first choice of the OWASP Password Storage Cheat Sheet that is small in memory, 19 MiB: a registry checks a
+// password on many requests.
+func Normal() Cost { return Cost{19 << 10, 2} }
+
+// Lengths in new hashes, in bytes.
 const (
-	newMemory  = 19 << 10 // KiB
-	newTime    = 2
-	newThreads = 1
 	saltLength = 16
 	sumLength  = 32
 )
@@ -48,10 +54,10 @@ type argon struct {
 }
 
 // New hashes a password. An error is ctx's.
-func New(ctx context.Context, password string) (Hash, error) {
+func New(ctx context.Context, password string, c Cost) (Hash, error) {
 	salt := make([]byte, saltLength)
 	rand.Read(salt)
-	h := Hash{argon: argon{memory: newMemory, time: newTime, threads: newThreads, salt: string(salt)}}
+	h := Hash{argon: argon{memory: c.Memory, time: c.Time, threads: 1, salt: string(salt)}}
 	sum, err := h.compute(ctx, password, sumLength)
 	h.sum = string(sum)
 	return h, err
@@ -149,8 +155,8 @@ func (h Hash) compute(ctx context.Context, password string, length uint32) ([]by
 	return argon2.IDKey([]byte(password), []byte(h.salt), h.time, h.memory, h.threads, length), nil
 }
 
-// Cost tells hashes apart that take different time to check.
-func (h Hash) Cost() string {
+// Class tells hashes apart that take different time to check.
+func (h Hash) Class() string {
 	if h.text != "" {
 		return h.text[:len("$2y$10$")]
 	}
@@ -162,7 +168,7 @@ func (h Hash) Cost() string {
 func (h Hash) Decoy() Hash {
 	if h.text != "" {
 		// 22 characters of salt and 31 of sum; of the salt's last only two bits count, and "." is none of them.
-		return Hash{text: h.Cost() + strings.Repeat(".", 22) + strings.Repeat("x", 31)}
+		return Hash{text: h.Class() + strings.Repeat(".", 22) + strings.Repeat("x", 31)}
 	}
 	salt, sum := make([]byte, len(h.salt)), make([]byte, len(h.sum))
 	rand.Read(salt)
@@ -171,10 +177,9 @@ func (h Hash) Decoy() Hash {
 	return h
 }
 
-// Typical is a hash of the cost of new ones, for its Decoy.
-func Typical() Hash {
-	return Hash{argon: argon{memory: newMemory, time: newTime, threads: newThreads,
-		salt: strings.Repeat("s", saltLength), sum: strings.Repeat("x", sumLength)}}
+// Decoy is that of a hash of the cost.
+func (c Cost) Decoy() Hash {
+	return Hash{argon: argon{memory: c.Memory, time: c.Time, threads: 1, salt: strings.Repeat("s", saltLength), sum: strings.Repeat("x", sumLength)}}.Decoy()
 }
 
 // gate bounds how many hashes are computed at once, and with that the memory that they take. It belongs to the process, since the

@@ -10,7 +10,7 @@ import (
 )
 
 func TestNewHashesMatch(t *testing.T) {
-	h, err := New(t.Context(), "correct horse")
+	h, err := New(t.Context(), "correct horse", Normal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,8 +23,8 @@ func TestNewHashesMatch(t *testing.T) {
 			t.Errorf("%q: %v, %v", password, got, err)
 		}
 	}
-	if Typical().Cost() != h.Cost() {
-		t.Errorf("new hashes cost %s, the typical one %s", h.Cost(), Typical().Cost())
+	if Normal().Decoy().Class() != h.Class() {
+		t.Errorf("new hashes cost %s, their decoy %s", h.Class(), Normal().Decoy().Class())
 	}
 }
 
@@ -56,8 +56,8 @@ func TestHashesOfOthers(t *testing.T) {
 			t.Errorf("%s: another password matches", text)
 		}
 		decoy := h.Decoy()
-		if decoy.Cost() != h.Cost() {
-			t.Errorf("%s: the decoy costs %s", text, decoy.Cost())
+		if decoy.Class() != h.Class() {
+			t.Errorf("%s: the decoy costs %s", text, decoy.Class())
 		}
 		if _, err := Parse(decoy.String()); err != nil {
 			t.Errorf("%s: its decoy %s: %v", text, decoy, err)
@@ -94,7 +94,7 @@ func TestMatchesEndsWithItsContext(t *testing.T) {
 	}()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Typical().Matches(ctx, "x"); !errors.Is(err, context.Canceled) {
+	if _, err := Normal().Decoy().Matches(ctx, "x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
