@@ -112,7 +112,8 @@ func (s *scrubber) lookAgain(ctx context.Context, all []*doubt, after time.Durat
 			return nil
 		})
 	}
-	return same, changed, g.Wait()
+	err = g.Wait()
+	return same, changed, err
 }
 
 // conclude reports a finding, or keeps it until it is known which images it is about.

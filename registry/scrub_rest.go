@@ -16,7 +16,7 @@ const settledAge = longestLife + time.Hour
 
 // scrubRoot looks for what is not of this format.
 func (s *scrubber) scrubRoot(ctx context.Context) error {
-	known := []string{formatKey, "blobs/", catalogPrefix, condemnedPrefix, dataPrefix, "gc/", quarantinePrefix, reposPrefix, uploadsPrefix}
+	known := []string{formatKey, "access/", "blobs/", catalogPrefix, "certs/", condemnedPrefix, dataPrefix, "gc/", "index/", quarantinePrefix, reposPrefix, uploadsPrefix}
 	for entry, err := range s.driver.List(ctx, "", "", "/") {
 		if err != nil {
 			return err
