@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -39,6 +40,8 @@ const (
 type Authority struct {
 	Certificate *x509.Certificate
 	key         crypto.Signer
+	chain       [][]byte          // what servers send after their own certificate, up to the anchor and without it
+	anchor      *x509.Certificate // what clients are to trust: Certificate, or the CA above it that its file ends with
 }
 
 // OpenAuthority reads the CA that all replicas share, and makes it if there is none: of two that do so at the same time both return the same
@@ -68,7 +71,7 @@ func OpenAuthority(ctx context.Context, keep *Keep) (*Authority, error) {
 }
 
 // ReadAuthority reads a CA from two PEM files: that of an organisation, which its clients trust already, or one whose key lies elsewhere
-// than the images.
+// than the images. After its own certificate certFile may have those of the CAs above it.
 func ReadAuthority(certFile, keyFile string) (*Authority, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
@@ -147,13 +150,26 @@ func serial() *big.Int {
 }
 
 func parseAuthority(certPEM, keyPEM []byte, certName, keyName string) (*Authority, error) {
-	block, _ := pem.Decode(certPEM)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("%s holds no certificate", certName)
+	a := &Authority{}
+	for block, rest := pem.Decode(certPEM); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", certName, err)
+		}
+		if a.Certificate == nil {
+			a.Certificate = cert
+		}
+		a.anchor = cert
+		if !bytes.Equal(cert.RawIssuer, cert.RawSubject) { // clients that trust a root need not be sent it
+			a.chain = append(a.chain, cert.Raw)
+		}
 	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", certName, err)
+	cert := a.Certificate
+	if cert == nil {
+		return nil, fmt.Errorf("%s holds no certificate", certName)
 	}
 	if !cert.IsCA {
 		return nil, fmt.Errorf("%s is not the certificate of a CA", certName)
@@ -165,7 +181,8 @@ func parseAuthority(certPEM, keyPEM []byte, certName, keyName string) (*Authorit
 	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(cert.PublicKey) {
 		return nil, fmt.Errorf("%s is not the key of %s", keyName, certName)
 	}
-	return &Authority{Certificate: cert, key: key}, nil
+	a.key = key
+	return a, nil
 }
 
 // parseKey reads a private key in one of the forms in which tools write it.
@@ -190,13 +207,13 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	return nil, errors.New("holds no private key")
 }
 
-// PEM is the CA's certificate as clients take it.
+// PEM is the certificate that clients are to trust.
 func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate.Raw})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.anchor.Raw})
 }
 
-// Fingerprint is the SHA-256 of the CA's certificate, as openssl and browsers show it.
-func (a *Authority) Fingerprint() string { return Fingerprint(a.Certificate) }
+// Fingerprint is the SHA-256 of that certificate, as openssl and browsers show it.
+func (a *Authority) Fingerprint() string { return Fingerprint(a.anchor) }
 
 // Fingerprint is the SHA-256 of a certificate in pairs of upper-case hex digits, with colons between them.
 func Fingerprint(c *x509.Certificate) string {
@@ -239,7 +256,7 @@ func (a *Authority) issue(n names, now time.Time, life time.Duration) (*tls.Cert
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: append([][]byte{der}, a.chain...), PrivateKey: key, Leaf: leaf}, nil
 }
 
 // names are those by which clients know a server: sorted, each once.

@@ -76,7 +76,12 @@ func TestFilesOverBoth(t *testing.T) {
 	if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr, _ := serveOn(t, ListenOptions{TLS: Config(local, ConfigOptions{})}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) }))
+	addr, _ := serveOn(t, ListenOptions{TLS: Config(local, ConfigOptions{})}, NewSite(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := w.(io.ReaderFrom); !ok {
+			t.Errorf("the registry gets a %T, into which no file can be sent", w)
+		}
+		http.ServeFile(w, r, file)
+	}), SiteOptions{Local: local}))
 	for _, scheme := range []string{"http", "https"} {
 		if _, body := get(t, client(t, local.Authority().pool(), nil), scheme+"://"+addr); body != want {
 			t.Errorf("%s: got %d bytes, want %d", scheme, len(body), len(want))

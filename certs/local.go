@@ -148,7 +148,8 @@ func (l *Local) renew() error {
 	want.addresses = append(want.addresses, l.hosts.addresses...)
 	want.sort()
 	old := l.current.Load()
-	if old != nil && sameNames(old, want) && old.Leaf.NotAfter.Sub(now) > l.options.Life/3 {
+	if old != nil && sameNames(old, want) &&
+		(old.Leaf.NotAfter.Sub(now) > l.options.Life/3 || old.Leaf.NotAfter.Equal(l.authority.Certificate.NotAfter)) { // which is as long as it can be
 		return nil
 	}
 	made, err := l.authority.issue(want, now, l.options.Life)

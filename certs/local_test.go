@@ -2,8 +2,12 @@ package certs
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"net/http"
@@ -160,6 +164,42 @@ func TestAuthorityOfFiles(t *testing.T) {
 	}
 }
 
+// TestIntermediate is a CA below a root that clients trust.
+func TestIntermediate(t *testing.T) {
+	root := newAuthority(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "below"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	below, err := x509.CreateCertificate(rand.Reader, template, root.Certificate, key.Public(), root.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: below}), root.PEM()...)
+	a, err := parseAuthority(both, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), "cert", "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Fingerprint() != root.Fingerprint() {
+		t.Error("clients are not told to trust the root")
+	}
+	leaf, err := a.issue(names{hosts: []string{"nas.lan"}}, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(leaf.Certificate) != 2 || string(leaf.Certificate[1]) != string(below) {
+		t.Errorf("%d certificates are sent, want the server's and that of the CA below the root", len(leaf.Certificate))
+	}
+}
+
 // TestCertificate looks at both certificates as strict clients do.
 func TestCertificate(t *testing.T) {
 	l := newLocal(t, LocalOptions{Hosts: []string{"NAS.lan", "192.168.1.9", "fd00::9", "*.apps.lan"}})
@@ -232,6 +272,7 @@ func TestRenewal(t *testing.T) {
 	step("less than a third is left", true)
 	now = l.authority.Certificate.NotAfter.Add(-time.Hour)
 	step("the CA ends", true)
+	step("there is nothing to gain", false)
 	if end := l.current.Load().Leaf.NotAfter; end.After(l.authority.Certificate.NotAfter) {
 		t.Errorf("ends %v, after its CA", end)
 	}

@@ -237,17 +237,26 @@ func (s *security) openACME(a acmeSettings, keep *certs.Keep) (certs.Source, err
 	return s.acme, nil
 }
 
-// makePrivate reports whether nobody else reads what is kept below certs/ in the store. In a folder it sees to that.
+// makePrivate reports whether nobody else reads what is kept below certs/ in the store. In a folder it sees to that; ErrDenied if it
+// can't.
 func (l loaded) makePrivate() (bool, error) {
 	switch l.driver.Name {
 	case "memory":
 		return true, nil
 	case "fs":
+		const mode = 0o700
 		folder := filepath.Join(l.value("root"), "certs")
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return false, err
+		if info, err := os.Stat(folder); err == nil && info.Mode().Perm() == mode {
+			return true, nil
 		}
-		return true, os.Chmod(folder, 0o700)
+		err := os.MkdirAll(folder, mode)
+		if err == nil {
+			err = os.Chmod(folder, mode) // it may have been there, made by others
+		}
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", drivers.ErrDenied, err)
+		}
+		return true, nil
 	}
 	return false, nil
 }
