@@ -10,6 +10,7 @@ import (
 
 	"github.com/longshore-registry/longshore/access"
 	"github.com/longshore-registry/longshore/access/accounts"
+	"github.com/longshore-registry/longshore/access/oidc"
 	"github.com/longshore-registry/longshore/access/token"
 	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry/api"
@@ -21,6 +22,8 @@ type gatekeeper struct {
 	accounts *accounts.Store // nil if none are kept in the store
 	tokens   api.TokenServer // nil if somebody else issues them
 	audit    io.Closer
+
+	providers *oidc.Providers // nil if there are none
 }
 
 // close ends what was opened.
@@ -75,7 +78,7 @@ func (p program) openAccess(l loaded, store drivers.Driver, log *slog.Logger) (*
 			o.Locked = g.accounts.Locked
 		}
 	}
-	if err := l.addSources(&o, log); err != nil {
+	if g.providers, err = l.addSources(&o, log); err != nil {
 		return nil, err
 	}
 	var issuer *token.Issuer

@@ -67,10 +67,11 @@ type oidcSettings struct {
 	GroupsClaim    string            `yaml:"groups_claim" doc:"The claim with the groups. Empty: groups."`
 	Admins         []string          `yaml:"admins" doc:"Names, and groups written group:NAME, of this provider that are administrators."`
 	Required       map[string]string `yaml:"required" doc:"Claims that a token has to have, each with a pattern."`
+	KeyLife        time.Duration     `yaml:"key_life" min:"1h" max:"8784h" doc:"How long the API keys count that people get who log in with a browser, at /oidc/."`
 }
 
 // SetDefaults is for items of the list.
-func (s *oidcSettings) SetDefaults() { s.Kind = access.User }
+func (s *oidcSettings) SetDefaults() { s.Kind, s.KeyLife = access.User, 30*24*time.Hour }
 
 // Validate looks at what every provider needs.
 func (s oidcSettings) Validate() error {
@@ -92,20 +93,20 @@ func (s oidcSettings) options(log *slog.Logger) oidc.Options {
 	}
 }
 
-// addSources adds the accounts that are kept outside the store.
-func (l loaded) addSources(o *access.ControlOptions, log *slog.Logger) error {
+// addSources adds the accounts that are kept outside the store. The providers of OIDC are nil if there are none.
+func (l loaded) addSources(o *access.ControlOptions, log *slog.Logger) (providers *oidc.Providers, err error) {
 	a := l.Access
 	if a.Htpasswd.File != "" {
 		file, err := htpasswd.Open(htpasswd.Options{Path: a.Htpasswd.File, Refresh: a.Refresh, Log: log})
 		if err != nil {
-			return adviceError{fmt.Errorf("access.htpasswd.file: %w", err), "correct the file; htpasswd -B makes lines that are taken"}
+			return nil, adviceError{fmt.Errorf("access.htpasswd.file: %w", err), "correct the file; htpasswd -B makes lines that are taken"}
 		}
 		o.Passwords = append(o.Passwords, file)
 	}
 	if len(a.LDAP.Servers) > 0 {
 		directory, err := ldap.Open(a.LDAP.options(log))
 		if err != nil {
-			return adviceError{fmt.Errorf("access.ldap: %w", err), "correct the settings of the directory; docs/access.md has an example"}
+			return nil, adviceError{fmt.Errorf("access.ldap: %w", err), "correct the settings of the directory; docs/access.md has an example"}
 		}
 		o.Passwords = append(o.Passwords, directory)
 	}
@@ -114,14 +115,13 @@ func (l loaded) addSources(o *access.ControlOptions, log *slog.Logger) error {
 		for _, one := range a.OIDC {
 			all = append(all, one.options(log))
 		}
-		providers, err := oidc.Open(all...)
-		if err != nil {
-			return adviceError{fmt.Errorf("access.%w", err), "correct the settings of that provider; docs/access.md has an example"}
+		if providers, err = oidc.Open(all...); err != nil {
+			return nil, adviceError{fmt.Errorf("access.%w", err), "correct the settings of that provider; docs/access.md has an example"}
 		}
 		o.Tokens = append(o.Tokens, providers)
 	}
 	if l.TLS.Clients.CA != "" {
 		o.Certificates = append(o.Certificates, access.CertificateNames(a.Certificate.Name))
 	}
-	return nil
+	return providers, nil
 }

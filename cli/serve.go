@@ -117,7 +117,7 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 		p.announce(l, secure, listener.Addr(), gate.isLocked(ctx), log)
 		options := apiOptions(l.settings, log)
 		gate.apply(&options, l.Access)
-		return serveHTTP(ctx, secure.listen(listener), secure.handler(api.New(r, options), listener.Addr(), gate.locked()), l.HTTP, log, signals)
+		return serveHTTP(ctx, secure.listen(listener), secure.handler(gate.withLogin(api.New(r, options), l, options, log), listener.Addr(), gate.locked()), l.HTTP, log, signals)
 	case s := <-signals:
 		log.Info("stopped before the store was open", "signal", s.String())
 		return nil
