@@ -7,7 +7,7 @@
 //	  ldap:
 //	    servers: [ldaps://ldap1.example.com, ldaps://ldap2.example.com]
 //	    bind_dn: cn=registry,ou=services,dc=example,dc=com
-//	    bind_password_file: /etc/longshore/ldap-password
+//	    bind_password: ${LDAP_PASSWORD}
 //	    user_base: ou=people,dc=example,dc=com
 //	    group_base: ou=groups,dc=example,dc=com
 package ldap
