@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ http.addr is LONGSHORE_HTTP_ADDR.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.doctorCommand(), p.conformanceCommand(), p.benchCommand(), p.configCommand(), p.budgetsCommand(), p.gcCommand(), p.rebuildCommand(), p.scrubCommand(), p.leftoversCommand(), p.tagCommand(), p.repoCommand(), p.trustCommand(), p.userCommand(), p.robotCommand(), p.keyCommand(), p.authCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.doctorCommand(), p.conformanceCommand(), p.benchCommand(), p.configCommand(), p.budgetsCommand(), p.gcCommand(), p.rebuildCommand(), p.scrubCommand(), p.leftoversCommand(), p.tagCommand(), p.repoCommand(), p.indexCommand(), p.trustCommand(), p.userCommand(), p.robotCommand(), p.keyCommand(), p.authCommand(), p.versionCommand())
 	checkUsage(root)
 	return root
 }
@@ -48,7 +49,11 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 	}
 	c.SuggestionsMinimumDistance = 2
 	hint := ""
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+	near := c.SuggestionsFor(args[0])
+	if begun := slices.DeleteFunc(slices.Clone(near), func(name string) bool { return !strings.HasPrefix(name, args[0]) }); len(begun) > 0 {
+		near = begun // serv is serve, though it is not far from user
+	}
+	if len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return fmt.Errorf("unknown command %q%s", args[0], hint)
