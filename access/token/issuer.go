@@ -225,7 +225,7 @@ func (c *claims) identity() access.Identity {
 func grants(entries []entry) []access.Grant {
 	all := []access.Grant{}
 	for _, e := range entries {
-		g := access.Grant{Repositories: e.Name, Actions: actions(Scope{Type: e.Type, Class: e.Class, Name: e.Name, Actions: e.Actions})}
+		g := access.Grant{Repositories: e.Name, Actions: actions(Scope(e))}
 		if slices.Contains(g.Actions, access.Catalogue) {
 			g.Repositories = ""
 		} else if !isRepository(e.Name) {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/longshore-registry/longshore/access"
@@ -26,9 +25,8 @@ const RefreshPrefix = "lsrt_"
 
 // refreshSecret signs refresh tokens. They outlive the keys of slots by far.
 type refreshSecret struct {
-	reading chan struct{} // held by who asks the store
+	reading chan struct{} // held by who asks the store, and by who looks at what follows
 
-	mu   sync.Mutex
 	key  []byte
 	read time.Time
 }

@@ -77,7 +77,7 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, e endpoint) error
 		err = e.serve(w, r)
 	}
 	if e.event != "" {
-		s.record(r, e.event, repo, err)
+		s.record(r, e, repo, err)
 	}
 	return err
 }
@@ -281,12 +281,17 @@ func (e *deniedError) Error() string { return e.answer.Error() + " (" + e.reason
 func (e *deniedError) Unwrap() error { return e.answer }
 
 // record writes an event to the audit log. That somebody has not said who he is is none.
-func (s *server) record(r *http.Request, event, repo string, err error) {
+func (s *server) record(r *http.Request, at endpoint, repo string, err error) {
 	v := visitorOf(r)
 	if v == nil {
-		v = &visitor{address: s.client(r)}
+		v = &visitor{control: s.options.Access, address: s.client(r)} // of an open registry, where nothing is decided
 	}
-	e := access.EventOf(v.id, event, access.OutcomeOK)
+	e := access.EventOf(v.id, at.event, access.OutcomeOK)
+	if err == nil && visitorOf(r) != nil {
+		for _, a := range at.need.actions() {
+			e.Reason = v.decide(a, repo).Reason
+		}
+	}
 	if err != nil {
 		status, lines := explain(err)
 		if status == http.StatusUnauthorized {
