@@ -37,7 +37,7 @@ http.addr is LONGSHORE_HTTP_ADDR.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(p.serveCommand(), p.checkCommand(), p.doctorCommand(), p.conformanceCommand(), p.benchCommand(), p.configCommand(), p.budgetsCommand(), p.gcCommand(), p.rebuildCommand(), p.scrubCommand(), p.leftoversCommand(), p.tagCommand(), p.repoCommand(), p.indexCommand(), p.trustCommand(), p.userCommand(), p.robotCommand(), p.keyCommand(), p.authCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.checkCommand(), p.doctorCommand(), p.conformanceCommand(), p.benchCommand(), p.configCommand(), p.budgetsCommand(), p.gcCommand(), p.rebuildCommand(), p.scrubCommand(), p.leftoversCommand(), p.tagCommand(), p.repoCommand(), p.trustCommand(), p.userCommand(), p.robotCommand(), p.keyCommand(), p.authCommand(), p.versionCommand())
 	checkUsage(root)
 	return root
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/longshore-registry/longshore/index"
 	"github.com/longshore-registry/longshore/registry"
 	"github.com/longshore-registry/longshore/registry/api"
 )
@@ -69,7 +68,6 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 	var r *registry.Registry
 	var secure *security
 	var gate *gatekeeper
-	var known *index.Index
 	closeStore := func() {}
 	opened, tried := make(chan error, 1), make(chan struct{})
 	defer func() {
@@ -93,7 +91,6 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 			if r, err = registry.Open(opening, store, registryOptions(l.settings, log)); err != nil {
 				return err
 			}
-			known = openIndex(r, store, l, log)
 			if secure, err = openSecurity(opening, l, store, log); err != nil {
 				return err
 			}
@@ -117,10 +114,8 @@ func (p program) serve(ctx context.Context, l loaded, signals <-chan os.Signal) 
 		defer r.Close()
 		defer collectInBackground(ctx, r, l, log)()
 		defer secure.inBackground(ctx)()
-		defer indexInBackground(ctx, known)()
 		p.announce(l, secure, listener.Addr(), gate.isLocked(ctx), log)
 		options := apiOptions(l.settings, log)
-		options.Index = known
 		gate.apply(&options, l.Access)
 		return serveHTTP(ctx, secure.listen(listener), secure.handler(gate.withLogin(api.New(r, options), l, options, log), listener.Addr(), gate.locked()), l.HTTP, log, signals)
 	case s := <-signals:

@@ -33,7 +33,6 @@ type settings struct {
 	Pulls     pullSettings     `yaml:"pulls" doc:"Blobs that clients download through the registry."`
 	Cache     cacheSettings    `yaml:"cache" doc:"What is kept in memory. No answer depends on a cache being fresh."`
 	Redirect  redirectSettings `yaml:"redirect" doc:"Whether clients download blobs from the store itself."`
-	Index     indexSettings    `yaml:"index" doc:"What is known of repositories for people, and found by search; docs/index-api.md explains it."`
 	GC        gcSettings       `yaml:"gc" doc:"What is removed without a client's asking; docs/garbage-collection.md explains it."`
 	Log       logSettings      `yaml:"log" doc:"What the program prints to stderr."`
 }
@@ -87,10 +86,6 @@ type cacheSettings struct {
 	Memory config.Size `yaml:"memory" min:"1MiB" doc:"Bytes of manifests and records that are kept in memory."`
 }
 
-type indexSettings struct {
-	Memory config.Size `yaml:"memory" doc:"The bytes of what is known of all repositories: about 400 for each, and twice the length of its texts. What does not fit is not found by search, which says so. 0: there is no index; search looks through the names of all repositories in the store each time."`
-}
-
 type redirectSettings struct {
 	Enabled  bool           `yaml:"enabled" doc:"A GET of a blob is answered with a signed URL of the store, if the driver can make one. Clients have to reach the store under the address that the registry uses."`
 	Networks []netip.Prefix `yaml:"networks" doc:"Only clients from these networks or addresses are redirected. Empty: all."`
@@ -134,7 +129,6 @@ func defaultSettings(all []driver) *settings {
 		Uploads:  uploadSettings{Life: 24 * time.Hour, Memory: 64 << 20},
 		Pulls:    pullSettings{Memory: 64 << 20},
 		Cache:    cacheSettings{Memory: 64 << 20},
-		Index:    indexSettings{Memory: 64 << 20},
 		Redirect: redirectSettings{MinSize: 64 << 10, Life: 20 * time.Minute},
 		GC:       gcSettings{Interval: 24 * time.Hour, Grace: 48 * time.Hour, Memory: 64 << 20},
 		Log:      logSettings{Level: "info", Format: "auto"},

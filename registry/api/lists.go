@@ -8,7 +8,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/longshore-registry/longshore/access"
-	"github.com/longshore-registry/longshore/index"
 )
 
 // pageSize reads n. What is larger than the registry serves is cut quietly: the Link leads on.
@@ -157,6 +156,10 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 	if v := visitorOf(r); v != nil && !v.allowed(access.Catalogue, "") {
 		visible = func(repo string) bool { return v.allowed(access.Pull, repo) }
 	}
+	repos, err := s.registry.Search(r.Context(), query.Get("q"), n, visible)
+	if err != nil {
+		return err
+	}
 	type result struct {
 		Name        string `json:"name"`
 		Description string `json:"description"`
@@ -164,31 +167,15 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 		Official    bool   `json:"is_official"`
 		Automated   bool   `json:"is_automated"`
 	}
-	results, incomplete := []result{}, false
-	if s.options.Index == nil {
-		repos, err := s.registry.Search(r.Context(), query.Get("q"), n, visible)
-		if err != nil {
-			return err
-		}
-		for _, repo := range repos {
-			results = append(results, result{Name: repo})
-		}
-	} else {
-		found, err := s.options.Index.Search(r.Context(), index.Query{Text: query.Get("q"), Limit: n, Visible: visible})
-		if err != nil {
-			return err
-		}
-		for _, about := range found.Repositories {
-			results = append(results, result{Name: about.Repo, Description: about.Description})
-		}
-		incomplete = found.Incomplete
+	results := make([]result, len(repos))
+	for i, repo := range repos {
+		results[i].Name = repo
 	}
 	return writeJSON(w, http.StatusOK, struct {
-		Count      int      `json:"num_results"`
-		Query      string   `json:"query"`
-		Results    []result `json:"results"`
-		Incomplete bool     `json:"incomplete,omitempty"` // ours: the index does not have all repositories, or not yet
-	}{len(results), query.Get("q"), results, incomplete})
+		Count   int      `json:"num_results"`
+		Query   string   `json:"query"`
+		Results []result `json:"results"`
+	}{len(results), query.Get("q"), results})
 }
 
 func (s *server) deleteRepository(w http.ResponseWriter, r *http.Request) error {
@@ -202,7 +189,6 @@ func (s *server) deleteRepository(w http.ResponseWriter, r *http.Request) error 
 	if err := s.registry.DeleteRepository(r.Context(), repo); err != nil {
 		return err
 	}
-	s.options.Index.Deleted(repo)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }

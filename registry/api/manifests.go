@@ -10,7 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/longshore-registry/longshore/access"
-	"github.com/longshore-registry/longshore/index"
 	"github.com/longshore-registry/longshore/registry"
 )
 
@@ -61,9 +60,6 @@ func (s *server) sendManifest(w http.ResponseWriter, r *http.Request, repo, tag 
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		w.Write(m.Body)
-		if !m.IsIndex() { // of an index clients get one of its images next, and that is the pull
-			s.options.Index.Pulled(repo)
-		}
 	}
 	return nil
 }
@@ -94,9 +90,6 @@ func (s *server) putManifest(w http.ResponseWriter, r *http.Request) error {
 	pushed, err := s.registry.PushManifest(r.Context(), push)
 	if err != nil {
 		return err
-	}
-	for _, t := range push.Tags {
-		s.options.Index.Pushed(index.Push{Repo: repo, Tag: t, Digest: pushed.Digest, By: push.By})
 	}
 	header := w.Header()
 	header.Set("Location", s.location("/v2/"+repo+"/manifests/"+pushed.Digest.String()))
@@ -145,7 +138,6 @@ func (s *server) deleteManifest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.options.Index.Changed(repo)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }

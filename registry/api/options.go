@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/access"
-	"github.com/longshore-registry/longshore/index"
 )
 
 // Options are the settings of the HTTP API. The zero value of each field means its default.
@@ -54,9 +53,6 @@ type Options struct {
 
 	// Challenge is how clients without credentials are asked for them.
 	Challenge Challenge
-
-	// Index is told of pushes and pulls, and answers searches. Nil: a search looks through the names in the catalogue.
-	Index *index.Index
 
 	// Rate bounds the requests of a client, where Access is set.
 	Rate Rate

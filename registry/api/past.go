@@ -103,7 +103,6 @@ func (s *server) restoreTag(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.options.Index.Changed(repo)
 	w.Header().Set("Location", s.location("/v2/"+repo+"/manifests/"+d.String()))
 	w.Header().Set("Docker-Content-Digest", d.String())
 	w.WriteHeader(http.StatusCreated)
@@ -122,7 +121,6 @@ func (s *server) restoreRepository(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	s.options.Index.Changed(repo)
 	return writeJSON(w, http.StatusOK, restored)
 }
 
