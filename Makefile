@@ -19,10 +19,12 @@ GO_TOOLS = \
 	github.com/versity/versitygw/cmd/versitygw@v1.8.0 \
 	github.com/fsouza/fake-gcs-server@v1.56.1 \
 	github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24 \
+	github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1 \
+	github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.1 \
 	honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev \
 	protobuf-compiler ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object memcached \
-	glance-api keystone
+	glance-api keystone slapd
 
 export LONGSHORE_TOOLS ?= $(CURDIR)/bin
 
@@ -75,6 +77,7 @@ check:
 
 tools:
 	for tool in $(GO_TOOLS); do echo "$$tool"; GOBIN=$(LONGSHORE_TOOLS) go install "$$tool" || exit 1; done
+	go build -C internal/dextest/tool -trimpath -o $(abspath $(LONGSHORE_TOOLS))/dex github.com/dexidp/dex/cmd/dex
 
 apt:
 	@if dpkg-query -W -f '$${db:Status-Status}\n' $(DEBIAN_PACKAGES) 2>&1 | grep -qvx installed; then \
