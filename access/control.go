@@ -217,8 +217,8 @@ func (c *Control) ask(ctx context.Context, cred Credentials) (Identity, error) {
 		return c.askTokens(ctx, cred.Token)
 	case cred.Name != "" || cred.Password != "":
 		if looksLikeToken(cred.Password) {
-			if id, err := c.askTokens(ctx, cred.Password); !errors.Is(err, ErrUnknown) {
-				return id, err
+			if id, err := c.askTokens(ctx, cred.Password); !errors.Is(err, ErrUnknown) || isJWT(cred.Password) {
+				return id, err // a token that nobody here knows is good elsewhere: no directory is told of it
 			}
 		}
 		return c.askPasswords(ctx, cred.Name, cred.Password)
@@ -263,11 +263,13 @@ func (c *Control) askPasswords(ctx context.Context, name, password string) (Iden
 	return Identity{}, ErrUnknown
 }
 
-// looksLikeToken reports whether a password may be an API key (KeyPrefix) or a JWT (RFC 7519: three parts, the first of
-// which is a JSON object).
+// looksLikeToken reports whether a password may be an API key (KeyPrefix) or a JWT.
 func looksLikeToken(password string) bool {
-	return strings.HasPrefix(password, KeyPrefix) || strings.HasPrefix(password, "eyJ") && strings.Count(password, ".") == 2
+	return strings.HasPrefix(password, KeyPrefix) || isJWT(password)
 }
+
+// isJWT reports whether text has the form of a JWT: three parts, the first of which is a JSON object (RFC 7519, section 3).
+func isJWT(text string) bool { return strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") == 2 }
 
 // KeyPrefix is how API keys begin. Programs that search files for leaked secrets find it.
 const KeyPrefix = "lsk_"

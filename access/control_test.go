@@ -98,7 +98,12 @@ func TestIdentify(t *testing.T) {
 			t.Errorf("%s: the error tells that there is no such account", test.name)
 		}
 	}
-	c := newControl(t, ControlOptions{Passwords: []Passwords{broken, second}})
+	silent := &people{}
+	c := newControl(t, ControlOptions{Passwords: []Passwords{silent}, Tokens: []Tokens{bearer}})
+	if _, err := c.Identify(t.Context(), Credentials{Name: "x", Password: "eyJh.b.d"}); !errors.Is(err, ErrRefused) || silent.asked.Load() > 0 {
+		t.Errorf("a token of elsewhere: got %v, and a source of passwords was told of it %d times", err, silent.asked.Load())
+	}
+	c = newControl(t, ControlOptions{Passwords: []Passwords{broken, second}})
 	if id, err := c.Identify(t.Context(), Credentials{Name: "carol", Password: "c"}); err != nil || id.Name != "carol" {
 		t.Errorf("a source that is down keeps out the account of another: %v", err)
 	}
