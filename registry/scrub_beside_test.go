@@ -16,7 +16,7 @@ import (
 	"github.com/longshore-registry/longshore/drivers/memory"
 )
 
-var scrubs = flag.Int("scrubs", 25, "how often the store is scrubbed while clients use it")
+var scrubs = flag.Int("scrubs", 15, "how often the store is scrubbed while clients use it")
 
 // crowd are clients that push, mount and delete what others push, mount and delete, with a collector.
 type crowd struct {

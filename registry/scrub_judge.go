@@ -95,8 +95,10 @@ func (s *scrubber) judge(ctx context.Context, repo *scrubbedRepo) error {
 		for _, blob := range m.lacks {
 			doubt(s.doubtBlob(l, d, blob))
 		}
-		for _, child := range m.absent {
-			doubt(s.doubtChild(l, d, child))
+		for _, child := range m.children {
+			if repo.manifests[child] == nil && !s.sparse(repo.name) {
+				doubt(s.doubtChild(l, d, child))
+			}
 		}
 	}
 	for tag, t := range repo.tags {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -31,17 +32,16 @@ type scrubbedRepo struct {
 	rest      []string                 // keys of what is only read: history, deleted things, the announcement
 	oldest    time.Time                // of tags and manifests
 
-	mu sync.Mutex // guards entries, loose and all below manifests while they are read
+	mu sync.Mutex // guards entries and loose while manifests are read
 }
 
 // scrubbedManifest is what is known of a manifest.
 type scrubbedManifest struct {
-	read     bool // and it is what it has to be
+	gone     bool // since it was listed
 	recent   bool
 	subject  digest.Digest   // "" unless its entry among the referrers is there: then nobody can list it
 	children []digest.Digest // that it names
 	lacks    []digest.Digest // blobs that the listings did not have
-	absent   []digest.Digest // children, likewise
 	bad      []digest.Digest // damaged blobs that it names
 }
 
@@ -221,6 +221,7 @@ func (s *scrubber) scrubRepository(ctx context.Context, repo *scrubbedRepo) erro
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	maps.DeleteFunc(repo.manifests, func(_ digest.Digest, m *scrubbedManifest) bool { return m.gone })
 	return s.judge(ctx, repo)
 }
 
@@ -252,9 +253,7 @@ func (s *scrubber) readManifestOf(ctx context.Context, repo *scrubbedRepo, d dig
 	f := Finding{Kind: FoundManifest, Key: key, Digest: d, Repository: repo.name}
 	o, err := s.read(ctx, key)
 	if errors.Is(err, drivers.ErrNotFound) {
-		repo.mu.Lock()
-		defer repo.mu.Unlock()
-		delete(repo.manifests, d)
+		seen.gone = true
 		return nil
 	} else if err != nil {
 		return s.cannotRead(ctx, f, err)
@@ -286,7 +285,7 @@ func (s *scrubber) compare(repo *scrubbedRepo, m *Manifest, seen *scrubbedManife
 	defer repo.mu.Unlock()
 	c := readContent(m.Body)
 	key := manifestKey(repo.name, m.Digest)
-	seen.read, seen.children = true, c.children()
+	seen.children = c.children()
 	for _, one := range c.named() {
 		n := digestNumber(one.Digest)
 		delete(repo.loose, one.Digest)
@@ -303,9 +302,6 @@ func (s *scrubber) compare(repo *scrubbedRepo, m *Manifest, seen *scrubbedManife
 		})
 	}
 	for _, child := range seen.children {
-		if repo.manifests[child] == nil && !s.sparse(repo.name) {
-			seen.absent = append(seen.absent, child)
-		}
 		parent := parentKey(repo.name, child, m.Digest)
 		if _, there := repo.entries[parent]; there {
 			delete(repo.entries, parent)
