@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/longshore-registry/longshore/drivers"
@@ -25,11 +26,7 @@ func openMinIO(t testing.TB) drivers.Driver {
 
 // BenchmarkCollectMinIO collects 80,000 of 100,000 blobs: go test -tags integration ./registry -run - -bench CollectMinIO -benchtime 1x -timeout 1h.
 func BenchmarkCollectMinIO(b *testing.B) {
-	blobs := 100_000
-	if testing.Short() {
-		blobs /= 100
-	}
-	benchmarkCollect(b, openMinIO(b), blobs)
+	benchmarkCollect(b, openMinIO(b), cmp.Or(*benchBlobs, 100_000))
 }
 
 // TestCollectOnMinIO collects a small store as the benchmark does a large one.

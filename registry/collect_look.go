@@ -34,6 +34,17 @@ type seenRepo struct {
 	past      []string                        // entries of the history that have been kept long enough
 	took      time.Duration
 	due       time.Time // when something is old enough to be looked at again, if nothing changes; zero: never
+	leading   int       // as in surveyed
+	listed    int       // tags
+}
+
+// dueSince is when something may be to do in a repository that is what the survey found. longAgo if something has come since that keeps other
+// things: when that goes again, all looks as it did then.
+func (s *seenRepo) dueSince(found surveyed) time.Time {
+	if s.leading != found.leading || s.tags != nil && s.listed != found.tags {
+		return longAgo
+	}
+	return s.due
 }
 
 // expired reports whether t is longer ago than age and the grace period. If it is not, it makes the time when it will be due.
@@ -95,7 +106,10 @@ func (c *collector) look(ctx context.Context, repo string, before *seenRepo) (*s
 		}
 	}
 	var err error
-	there := func(d digest.Digest, _ drivers.Entry) (bool, error) { return d != "", nil }
+	there := func(d digest.Digest, _ drivers.Entry) (bool, error) {
+		s.leading++
+		return d != "", nil
+	}
 	if s.manifests, err = s.lookAtManifests(ctx, "manifests/", before.manifests, there); err != nil {
 		return nil, err
 	}
@@ -120,6 +134,7 @@ func (s *seenRepo) lookAtTags(ctx context.Context, before *seenRepo) error {
 		if err := s.c.saw(gctx, 1); err != nil {
 			return errors.Join(err, g.Wait())
 		}
+		s.listed++
 		tag := strings.TrimPrefix(entry.Key, prefix)
 		if known := before.tags[tag]; known != nil && known.etag == entry.ETag {
 			mu.Lock()
@@ -158,6 +173,7 @@ func (s *seenRepo) lookAtHistory(ctx context.Context) error {
 		if err := s.c.saw(ctx, 1); err != nil {
 			return err
 		}
+		s.leading++
 		moment, d, ok := parseHistoryEntry(entry.Key[strings.LastIndexByte(entry.Key, '/')+1:])
 		left, err := strconv.ParseInt(moment, 10, 64)
 		if !ok || err != nil {
@@ -220,6 +236,7 @@ func (s *seenRepo) lookAtDeleted(ctx context.Context, before *seenRepo) error {
 		if err := s.c.saw(ctx, 1); err != nil {
 			return err
 		}
+		s.leading++
 		d, _ := linkedDigest(entry.Key[strings.LastIndexByte(entry.Key[:strings.LastIndexByte(entry.Key, '/')], '/')+1:])
 		if s.aside[d] == nil && !s.kept(entry.ModTime) {
 			s.past = append(s.past, entry.Key)

@@ -132,6 +132,8 @@ type surveyed struct {
 	name        string
 	fingerprint uint64 // of its listing, and of the rules
 	announced   bool   // it has an announcement
+	leading     int    // keys of what keeps other things: manifests, history, what was deleted
+	tags        int
 }
 
 // collectRepositories looks through each repository that has changed or in which something has become old, then through the catalogue for empty
@@ -200,9 +202,14 @@ func (c *collector) survey(ctx context.Context, known *settledRepos) (repos []su
 			h.Reset()
 			_, _ = io.WriteString(h, rules)
 		}
-		if section == "condemned" {
+		switch section {
+		case "condemned":
 			now.announced = true
 			continue
+		case "manifests", "history", "deleted":
+			now.leading++
+		case "tags":
+			now.tags++
 		}
 		_, _ = io.WriteString(h, entry.Key+"\n"+entry.ETag+"\n")
 	}
@@ -233,9 +240,9 @@ func (c *collector) collectRepository(ctx context.Context, found surveyed) (due 
 			c.tellPlan(seen, plan)
 			return longAgo, nil
 		case plan.empty() && found.announced:
-			return seen.due, c.removeVoid(ctx, repoCondemnedKey(found.name))
+			return seen.dueSince(found), c.removeVoid(ctx, repoCondemnedKey(found.name))
 		case plan.empty():
-			return seen.due, nil
+			return seen.dueSince(found), nil
 		}
 		failed := c.failures()
 		done, err := c.takeAway(ctx, seen, plan)
