@@ -24,7 +24,7 @@ GO_TOOLS = \
 	honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEBIAN_PACKAGES = skopeo podman buildah docker.io containerd git gcc libc6-dev \
 	protobuf-compiler ceph-mon ceph-osd radosgw ceph-common swift-proxy swift-account swift-container swift-object memcached \
-	glance-api keystone slapd
+	glance-api keystone slapd curl openssl
 
 export LONGSHORE_TOOLS ?= $(CURDIR)/bin
 
