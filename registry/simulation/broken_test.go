@@ -129,14 +129,24 @@ func (b *broken) List(ctx context.Context, prefix, after, delimiter string) iter
 	}
 }
 
-func isCollector(ctx context.Context) bool {
-	a, _ := ctx.Value(actorKey{}).(*actor)
-	return a != nil && strings.HasPrefix(a.name, "collector")
-}
+func isCollector(ctx context.Context) bool { return isDoing(collecting)(ctx) }
 
 func isClient(ctx context.Context) bool {
 	a, _ := ctx.Value(actorKey{}).(*actor)
-	return a != nil && !strings.HasPrefix(a.name, "collector")
+	return a != nil && !isCollector(ctx)
+}
+
+// isDoing reports whether a call belongs to such a request.
+func isDoing(one ...string) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		a, _ := ctx.Value(actorKey{}).(*actor)
+		if a == nil {
+			return false
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return slices.Contains(one, a.doing)
+	}
 }
 
 func has(key string, parts ...string) bool {
@@ -163,11 +173,11 @@ func skipPut(who func(context.Context) bool, which func(op, key string) bool) fu
 }
 
 // seeNothing answers reads of an object as if it were not there.
-func seeNothing(which func(key string) bool) func(drivers.Driver) drivers.Driver {
+func seeNothing(who func(context.Context) bool, which func(key string) bool) func(drivers.Driver) drivers.Driver {
 	return func(d drivers.Driver) drivers.Driver {
 		b := breaking(d)
 		b.onRead = func(ctx context.Context, key string) ([]byte, error, bool) {
-			if !isClient(ctx) || !which(key) {
+			if !who(ctx) || !which(key) {
 				return nil, nil, false
 			}
 			return nil, &drivers.Error{Op: "reader", Driver: "broken", Key: key, Kind: drivers.ErrNotFound}, true

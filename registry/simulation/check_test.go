@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/longshore-registry/longshore/registry"
 )
@@ -53,11 +54,11 @@ func (w *world) manifestRequired(repo string, i *image, start, end int) bool {
 	if !w.history.must(r, present, start, end) {
 		return false
 	}
-	if !w.untagged || !w.history.longAgo(r, grace) {
+	if w.collections.Untagged == 0 && len(w.collections.Retention) == 0 || !w.history.longAgo(r, grace) {
 		return true
 	}
 	for _, tag := range tags {
-		if w.history.must(register{tagKind, repo, tag}, i.digest.String(), start, end) {
+		if w.history.must(register{tagKind, repo, tag}, i.digest.String(), start, end) && !w.tagMayExpire(repo, tag) {
 			return true
 		}
 	}
@@ -69,8 +70,20 @@ func (w *world) manifestRequired(repo string, i *image, start, end int) bool {
 	return false
 }
 
+// tagMayExpire reports whether a rule may have removed a tag.
+func (w *world) tagMayExpire(repo, tag string) bool {
+	if len(w.collections.Retention) == 0 {
+		return false
+	}
+	r := register{tagKind, repo, tag}
+	return !slices.ContainsFunc(w.history.values(r), func(value string) bool { return value != absent && w.history.lately(r, value, grace) })
+}
+
 // tagMayDangle reports whether a tag may give nothing: it is not there, or what it may point at has been deleted.
 func (w *world) tagMayDangle(repo, tag string, start, end int) bool {
+	if w.tagMayExpire(repo, tag) {
+		return true
+	}
 	r := register{tagKind, repo, tag}
 	for _, value := range w.history.values(r) {
 		if !w.history.mayBe(r, value, start, end) {
@@ -81,6 +94,75 @@ func (w *world) tagMayDangle(repo, tag string, start, end int) bool {
 		}
 	}
 	return false
+}
+
+// restorable reports whether a tag can surely be pointed again at what it pointed at.
+func (w *world) restorable(repo, tag string, i *image) bool {
+	const margin = time.Hour // how long a request takes at most
+	if w.options.HistoryKeep == 0 || !w.history.past(register{tagKind, repo, tag}, i.digest.String(), w.options.HistoryKeep-margin) {
+		return false
+	}
+	for _, part := range append([]*image{i}, i.children...) {
+		for _, b := range part.blobs {
+			if w.history.goneForever(blobRegister(repo, b)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// restoreAll lets the grace period pass, collects, and then has back all that can be.
+func (w *world) restoreAll() {
+	if w.options.HistoryKeep == 0 {
+		return
+	}
+	w.closeAll()
+	time.Sleep(grace + 2*time.Minute)
+	a := &actor{w: w, name: "restoring", direct: true, breaks: true}
+	_ = a.collect(0, w.collections)
+	for _, repo := range repos {
+		for _, tag := range tags {
+			for _, i := range w.universe.images {
+				if w.restorable(repo, tag, i) {
+					w.restored++
+					_ = a.restoreTag(0, repo, tag, i)
+					a.pull(0, repo, tag)
+				}
+			}
+		}
+	}
+}
+
+// lookAtLists checks that the catalogue has all repositories with manifests, and that referrers are found by their subject.
+func (w *world) lookAtLists(a *actor, at int) {
+	var listed []string
+	_ = a.request(looking, at, func(ctx context.Context, r *replica) (err error) {
+		listed, _, err = r.Catalog(ctx, "", len(repos)+1)
+		return err
+	})
+	for _, repo := range repos {
+		now := w.history.now()
+		for _, i := range w.universe.images {
+			if !w.manifestRequired(repo, i, now, now+1) {
+				continue
+			}
+			if !slices.Contains(listed, repo) && !w.history.brokenOff(repo) {
+				w.violate("I1: %s: repository %s has manifest %s, and the catalogue lacks it", a.name, repo, i.name)
+			}
+			if i.subject == nil {
+				continue
+			}
+			var found []v1.Descriptor
+			_ = a.request(looking, at, func(ctx context.Context, r *replica) (err error) {
+				found, _, err = r.Referrers(ctx, repo, i.subject.digest, nil, "", len(w.universe.images)+1)
+				return err
+			})
+			if !slices.ContainsFunc(found, func(d v1.Descriptor) bool { return d.Digest == i.digest }) {
+				w.violate("I1: %s: manifest %s of %s is not among the referrers of its subject", a.name, i.name, repo)
+			}
+		}
+	}
 }
 
 // lookAtAll pulls all that can be there from a new process, and reads each object of the store.
@@ -167,16 +249,17 @@ func (w *world) readStore(when string) {
 }
 
 // collectAll lets a grace period pass and collects twice; then nothing may be left that is not needed.
-func (w *world) collectAll(o registry.CollectOptions) (leaked int) {
+func (w *world) collectAll() (leaked int) {
 	w.closeAll()
 	time.Sleep(grace + w.options.HistoryKeep + 2*time.Minute)
 	a := &actor{w: w, name: "at the end", direct: true}
 	for range 2 {
-		if err := a.collect(0, o); errors.Is(err, registry.ErrCollecting) {
+		if err := a.collect(0, w.collections); errors.Is(err, registry.ErrCollecting) {
 			w.violate("I4: a collector that is not there any more keeps others from collecting")
 		}
 	}
 	w.lookAtAll("after two collections")
+	w.lookAtLists(&actor{w: w, name: "after two collections", direct: true}, 0)
 	s := w.read()
 	needed := s.needed()
 	for _, key := range s.keys {

@@ -6,22 +6,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/registry"
+)
+
+// What an actor is doing, for protocols that are broken in one request alone.
+const (
+	uploading  = "uploading"
+	mounting   = "mounting"
+	looking    = "looking"
+	pushing    = "pushing"
+	deleting   = "deleting"
+	restoring  = "restoring"
+	collecting = "collecting"
 )
 
 // request runs one request of the actor on a replica that lives. An error of a replica that died meanwhile is errGone: the
 // client got no answer.
-func (a *actor) request(at int, do func(context.Context, *replica) error) error {
+func (a *actor) request(doing string, at int, do func(context.Context, *replica) error) error {
 	a.pause()
+	a.mu.Lock()
+	a.doing, a.tagged = doing, false
+	a.mu.Unlock()
 	r := a.w.live(at)
 	err := do(a.ctx(r), r)
 	switch {
 	case r.isGone():
 		return errGone
-	case a.w.planted() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+	case a.w.planted() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, drivers.ErrThrottled)):
 		return fmt.Errorf("%w: %w", errSlow, err)
 	}
 	return err
@@ -52,7 +68,7 @@ func chunkOf(b []byte) registry.Chunk {
 // upload pushes a blob in one request.
 func (a *actor) upload(at int, repo string, b blob) error {
 	return a.uploading(repo, b, func() error {
-		return a.request(at, func(ctx context.Context, r *replica) error {
+		return a.request(uploading, at, func(ctx context.Context, r *replica) error {
 			return r.PutBlob(ctx, repo, chunkOf(b.bytes), b.digest)
 		})
 	})
@@ -63,7 +79,7 @@ func (a *actor) uploadInParts(first, second int, repo string, b blob) error {
 	return a.uploading(repo, b, func() error {
 		half := len(b.bytes) / 2
 		var u registry.Upload
-		err := a.request(first, func(ctx context.Context, r *replica) (err error) {
+		err := a.request(uploading, first, func(ctx context.Context, r *replica) (err error) {
 			if u, err = r.StartUpload(repo, ""); err == nil {
 				u, err = r.Append(ctx, repo, u.ID, u.Value, chunkOf(b.bytes[:half]))
 			}
@@ -72,7 +88,7 @@ func (a *actor) uploadInParts(first, second int, repo string, b blob) error {
 		if err != nil {
 			return err
 		}
-		return a.request(second, func(ctx context.Context, r *replica) error {
+		return a.request(uploading, second, func(ctx context.Context, r *replica) error {
 			_, err := r.Finish(ctx, repo, u.ID, u.Value, chunkOf(b.bytes[half:]), b.digest)
 			return err
 		})
@@ -92,7 +108,7 @@ func (a *actor) mount(at int, repo, from string, b blob) (bool, error) {
 	h := &a.w.history
 	w := h.begin(blobRegister(repo, b), present, "")
 	mounted := false
-	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+	err := a.request(mounting, at, func(ctx context.Context, r *replica) (err error) {
 		mounted, err = r.Mount(ctx, repo, from, b.digest)
 		return err
 	})
@@ -112,7 +128,7 @@ func (a *actor) mount(at int, repo, from string, b blob) (bool, error) {
 // has asks whether a repository has a blob.
 func (a *actor) has(at int, repo string, b blob) (bool, error) {
 	start := a.w.history.now()
-	err := a.request(at, func(ctx context.Context, r *replica) error {
+	err := a.request(looking, at, func(ctx context.Context, r *replica) error {
 		_, err := r.Blob(ctx, repo, b.digest)
 		return err
 	})
@@ -132,6 +148,11 @@ func (a *actor) has(at int, repo string, b blob) (bool, error) {
 
 // push puts a manifest, with a tag unless it is "".
 func (a *actor) push(at int, repo, tag string, i *image) error {
+	return a.pushIf(at, repo, tag, i, nil)
+}
+
+// pushIf is a push that moves the tag only if it points at was, unless that is nil.
+func (a *actor) pushIf(at int, repo, tag string, i, was *image) error {
 	h := &a.w.history
 	writes := []*write{h.begin(manifestRegister(repo, i), present, "")}
 	if tag != "" {
@@ -142,13 +163,19 @@ func (a *actor) push(at int, repo, tag string, i *image) error {
 	if tag != "" {
 		p.Tags = []string{tag}
 	}
+	if was != nil {
+		p.IfMatch = []string{was.digest.String()}
+	}
 	a.tag = tag
-	err := a.request(at, func(ctx context.Context, r *replica) error {
+	err := a.request(pushing, at, func(ctx context.Context, r *replica) error {
 		_, err := r.PushManifest(ctx, p)
 		return err
 	})
 	h.end(err == nil, writes...)
-	a.check("push", err, registry.ManifestBlobUnknown)
+	a.check("push", err, registry.ManifestBlobUnknown, registry.PreconditionFailed)
+	if err == nil && was != nil && !h.mayBe(register{tagKind, repo, tag}, was.digest.String(), start, h.now()) {
+		a.w.violate("I1: %s: tag %s:%s moved although it did not point at %s", a.name, repo, tag, was.name)
+	}
 	if registry.HasCode(err, registry.ManifestBlobUnknown) {
 		a.checkMissing(err, repo, i, start)
 	}
@@ -187,7 +214,7 @@ func named(err error, d digest.Digest) bool {
 func (a *actor) deleteTag(at int, repo, tag string) error {
 	h := &a.w.history
 	w := h.begin(register{tagKind, repo, tag}, absent, "")
-	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteTag(ctx, repo, tag) })
+	err := a.request(deleting, at, func(ctx context.Context, r *replica) error { return r.DeleteTag(ctx, repo, tag) })
 	h.end(err == nil, w)
 	a.check("DELETE of a tag", err, registry.ManifestUnknown)
 	if registry.HasCode(err, registry.ManifestUnknown) {
@@ -206,7 +233,7 @@ func (a *actor) deleteManifest(at int, repo string, i *image) error {
 	for _, tag := range tags {
 		writes = append(writes, h.begin(register{tagKind, repo, tag}, absent, i.digest.String()))
 	}
-	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteManifest(ctx, repo, i.digest, false) })
+	err := a.request(deleting, at, func(ctx context.Context, r *replica) error { return r.DeleteManifest(ctx, repo, i.digest, false) })
 	h.end(err == nil, writes...)
 	a.check("DELETE of a manifest", err, registry.ManifestUnknown, registry.Unsupported)
 	if registry.HasCode(err, registry.ManifestUnknown) || registry.HasCode(err, registry.Unsupported) {
@@ -222,7 +249,8 @@ func (a *actor) deleteManifest(at int, repo string, i *image) error {
 func (a *actor) deleteBlob(at int, repo string, b blob) error {
 	h := &a.w.history
 	w := h.begin(blobRegister(repo, b), absent, "")
-	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteBlob(ctx, repo, b.digest) })
+	w.forever = true
+	err := a.request(deleting, at, func(ctx context.Context, r *replica) error { return r.DeleteBlob(ctx, repo, b.digest) })
 	h.end(err == nil, w)
 	a.check("DELETE of a blob", err, registry.BlobUnknown)
 	if registry.HasCode(err, registry.BlobUnknown) {
@@ -244,9 +272,12 @@ func (a *actor) deleteRepository(at int, repo string) error {
 	for _, b := range a.w.universe.blobs {
 		writes = append(writes, h.begin(blobRegister(repo, b), absent, ""))
 	}
-	err := a.request(at, func(ctx context.Context, r *replica) error { return r.DeleteRepository(ctx, repo) })
+	err := a.request(deleting, at, func(ctx context.Context, r *replica) error { return r.DeleteRepository(ctx, repo) })
 	h.end(err == nil, writes...)
 	a.check("DELETE of a repository", err, registry.NameUnknown)
+	if unclear(err) {
+		h.breakOff(repo)
+	}
 	if registry.HasCode(err, registry.NameUnknown) {
 		h.forget(writes...)
 	}
@@ -256,20 +287,32 @@ func (a *actor) deleteRepository(at int, repo string) error {
 // restoreTag points a tag at what it pointed at before.
 func (a *actor) restoreTag(at int, repo, tag string, i *image) error {
 	h := &a.w.history
-	writes := []*write{h.begin(register{tagKind, repo, tag}, i.digest.String(), "")}
-	for _, part := range append([]*image{i}, i.children...) {
-		writes = append(writes, h.begin(manifestRegister(repo, part), present, ""))
-		for _, b := range part.blobs {
-			writes = append(writes, h.begin(blobRegister(repo, b), present, ""))
+	can := a.w.restorable(repo, tag, i)
+	writes := []*write{h.begin(register{tagKind, repo, tag}, i.digest.String(), ""), h.begin(manifestRegister(repo, i), present, "")}
+	for _, b := range i.blobs {
+		writes = append(writes, h.begin(blobRegister(repo, b), present, ""))
+	}
+	var parts []*write // may be put back; children that are there are left as they are
+	for _, c := range i.children {
+		parts = append(parts, h.begin(manifestRegister(repo, c), present, ""))
+		for _, b := range c.blobs {
+			parts = append(parts, h.begin(blobRegister(repo, b), present, ""))
 		}
 	}
 	a.tag = tag
-	err := a.request(at, func(ctx context.Context, r *replica) error {
+	err := a.request(restoring, at, func(ctx context.Context, r *replica) error {
 		_, err := r.RestoreTag(ctx, repo, tag, i.digest, a.name)
 		return err
 	})
+	h.end(false, parts...)
 	h.end(err == nil, writes...)
 	a.check("restoring a tag", err, registry.ManifestUnknown, registry.ManifestBlobUnknown)
+	for _, part := range append([]*image{i}, i.children...) {
+		can = can && !h.overlapped(manifestRegister(repo, part), append(writes, parts...)...)
+	}
+	if err != nil && !unclear(err) && can && a.w.restorable(repo, tag, i) {
+		a.w.violate("I1: %s: tag %s:%s can't be restored to %s: %v", a.name, repo, tag, i.name, err)
+	}
 	return err
 }
 
@@ -278,7 +321,7 @@ func (a *actor) pull(at int, repo, tag string) {
 	h := &a.w.history
 	start := h.now()
 	var m *registry.Manifest
-	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+	err := a.request(looking, at, func(ctx context.Context, r *replica) (err error) {
 		m, err = r.ManifestByTag(ctx, repo, tag)
 		return err
 	})
@@ -316,7 +359,7 @@ func (a *actor) pull(at int, repo, tag string) {
 // checkDangling looks whether a tag that can't be pulled is there. No clients are under way.
 func (a *actor) checkDangling(at int, repo, tag string) {
 	var d digest.Digest
-	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+	err := a.request(looking, at, func(ctx context.Context, r *replica) (err error) {
 		d, err = r.Resolve(ctx, repo, tag)
 		return err
 	})
@@ -333,7 +376,7 @@ func (a *actor) pullManifest(at int, repo string, i *image) {
 	h := &a.w.history
 	start := h.now()
 	var m *registry.Manifest
-	err := a.request(at, func(ctx context.Context, r *replica) (err error) {
+	err := a.request(looking, at, func(ctx context.Context, r *replica) (err error) {
 		m, err = r.Manifest(ctx, repo, i.digest)
 		return err
 	})
@@ -366,7 +409,7 @@ func (a *actor) fetch(at int, repo string, b blob) {
 	h := &a.w.history
 	start := h.now()
 	var got []byte
-	err := a.request(at, func(ctx context.Context, r *replica) error {
+	err := a.request(looking, at, func(ctx context.Context, r *replica) error {
 		found, err := r.Blob(ctx, repo, b.digest)
 		if err != nil {
 			return err
@@ -396,12 +439,15 @@ func (a *actor) fetch(at int, repo string, b blob) {
 // collect runs a collection.
 func (a *actor) collect(at int, o registry.CollectOptions) error {
 	o.By = a.name
-	err := a.request(at, func(ctx context.Context, r *replica) error {
+	err := a.request(collecting, at, func(ctx context.Context, r *replica) error {
 		_, err := r.Collect(ctx, o)
 		return err
 	})
 	if errors.Is(err, registry.ErrCollecting) {
 		return err
+	}
+	if err != nil && a.w.planted() && strings.Contains(err.Error(), "too long for announcements") {
+		return err // it was held up
 	}
 	a.check("collection", err)
 	return err

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/longshore-registry/longshore/drivers"
 	"github.com/longshore-registry/longshore/drivers/memory"
+	"github.com/longshore-registry/longshore/registry"
 )
 
 // smallCase is a situation so small that all its schedules can be tried.
@@ -28,7 +28,11 @@ type smallCase struct {
 	tame   bool // few enough schedules to be tried with faults each time
 	wild   bool // so many schedules that they are tried on demand alone
 
-	mutant func(drivers.Driver) drivers.Driver
+	untagged bool // manifests to which no tag leads are removed
+	history  bool // a history is kept
+	rule     bool // all old tags are removed
+
+	broken breakage
 }
 
 // choice is one way to go on.
@@ -112,11 +116,8 @@ func (e *explorer) explore(t *testing.T, c smallCase, most int) *outcome {
 			if whole && e.seen != nil {
 				e.seen[form(taken)] = true
 			}
-			if whole && len(w.violations) == 0 {
-				w.lookAtAll("at the end")
-			}
-			if whole && len(w.violations) == 0 {
-				w.leaked = w.collectAll(c.collectOptions())
+			if whole {
+				w.settle()
 			}
 			return w
 		})
@@ -158,7 +159,16 @@ func (e *explorer) back() bool {
 // begin makes the world of a case.
 func (c *smallCase) begin() *world {
 	w := newWorld(1000)
-	w.mutant, w.apart = c.mutant, c.apart
+	w.broken, w.apart = c.broken, c.apart
+	if c.untagged {
+		w.collections.Untagged = grace
+	}
+	if c.rule {
+		w.collections.Retention = []registry.RetentionRule{{}}
+	}
+	if c.history {
+		w.options.HistoryKeep = 10 * 24 * time.Hour
+	}
 	w.open()
 	before := &actor{w: w, name: "before", direct: true}
 	c.prepare(before)

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,6 +12,8 @@ type history struct {
 	mu     sync.Mutex
 	clock  int // orders beginnings and ends
 	writes map[register][]*write
+
+	unfinished map[string]bool // repositories of which a deletion was broken off
 }
 
 // register is something that has one value at a time: a tag, a manifest in a repository, a blob in a repository.
@@ -35,6 +38,7 @@ type write struct {
 	only       string // not "": the register loses its value if it is this one
 	start, end int
 	done       bool // it was acknowledged; otherwise it may have had its effect or not, at any time between start and end
+	forever    bool // what it takes away can't be had back
 	at         time.Time
 }
 
@@ -195,4 +199,66 @@ func (h *history) lostSince(r register, value string) bool {
 		}
 	}
 	return false
+}
+
+// past reports whether the register had the value, was told to have another one by a later request, and both so lately that less time than
+// life has passed since. Requests that took it away while it was given are none that count: what they found there is not known.
+func (h *history) past(r register, value string, life time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	writes := h.writes[r]
+	for _, w := range writes {
+		if !w.done || w.value != value || time.Since(w.at) > life {
+			continue
+		}
+		ended, unclear := false, false
+		for _, other := range writes {
+			ended = ended || other.done && other.value != value && (other.only == "" || other.only == value) && other.start > w.end
+			unclear = unclear || other.value == absent && other.start != never && other.start < w.end && other.end > w.start
+		}
+		if ended && !unclear {
+			return true
+		}
+	}
+	return false
+}
+
+// goneForever reports whether the register may have lost its value in a way that can't be undone.
+func (h *history) goneForever(r register) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.writes[r] {
+		if w.forever && w.start != never {
+			return true
+		}
+	}
+	return false
+}
+
+// overlapped reports whether anything else was done to the register while a request with those writes was under way.
+func (h *history) overlapped(r register, own ...*write) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, other := range h.writes[r] {
+		if other.start < own[0].end && other.end > own[0].start && !slices.Contains(own, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// brokenOff reports whether a deletion of the repository did not come to its end: it may have got no further than the catalogue.
+func (h *history) brokenOff(repo string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unfinished[repo]
+}
+
+func (h *history) breakOff(repo string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unfinished == nil {
+		h.unfinished = map[string]bool{}
+	}
+	h.unfinished[repo] = true
 }

@@ -6,24 +6,30 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 )
 
 var (
 	seedFlag  = flag.Int64("seed", -1, "run the schedule of this seed alone, and print it")
 	first     = flag.Uint64("first", 0, "first seed of the random schedules")
-	schedules = flag.Uint64("schedules", 2000, "how many random schedules are run; CI runs 100000")
+	schedules = flag.Uint64("schedules", 500, "how many random schedules are run; CI runs 100000 without the race detector, and so many with it")
 	share     = flag.String("share", "", "for the test's own use: which part of the schedules this process runs, as i/n")
 )
 
 // tally is what some schedules came to.
 type tally struct {
 	Schedules uint64
-	Calls     int // to the store, scheduled one by one
+	Processes int    // that were started, those that took the place of dead ones among them
+	Actors    int    // clients and collectors
+	Calls     int    // to the store, scheduled one by one
+	Sizes     [4]int // schedules of up to 50, 200, 1000 and more calls
+	Restored  int    // tags that were had back at the end
 	Faults    map[string]int
 	Leaked    int      // bytes
 	Failed    []uint64 // seeds
@@ -35,7 +41,13 @@ func (t *tally) add(o tally) {
 		t.Faults = map[string]int{}
 	}
 	t.Schedules += o.Schedules
+	t.Processes += o.Processes
+	t.Actors += o.Actors
 	t.Calls += o.Calls
+	t.Restored += o.Restored
+	for i, n := range o.Sizes {
+		t.Sizes[i] += n
+	}
 	t.Leaked += o.Leaked
 	for kind, n := range o.Faults {
 		t.Faults[kind] += n
@@ -49,7 +61,7 @@ func (t *tally) add(o tally) {
 // TestRandomSchedules runs clients, collectors and faults by seed. Every run with the same seed is the same.
 func TestRandomSchedules(t *testing.T) {
 	if *seedFlag >= 0 {
-		o := inBubble(t, uint64(*seedFlag), func() *world { return runRandom(uint64(*seedFlag), nil) })
+		o := inBubble(t, uint64(*seedFlag), func() *world { return runRandom(uint64(*seedFlag), breakage{}) })
 		t.Log(o)
 		if len(o.violations) > 0 {
 			t.Fatalf("%d violations", len(o.violations))
@@ -60,8 +72,12 @@ func TestRandomSchedules(t *testing.T) {
 		runShare(t)
 		return
 	}
+	began := time.Now()
 	all := runShares(t)
-	t.Logf("%d schedules, %d calls to the store, %v, %d bytes leaked", all.Schedules, all.Calls, all.Faults, all.Leaked)
+	each := func(n int) string { return fmt.Sprintf("%d (%.2f each)", n, float64(n)/float64(max(all.Schedules, 1))) }
+	t.Logf("%d schedules in %v: %s processes, %s clients and collectors, %s calls to the store, %s crashes, %s failures, %s lost replies, %s delays; %d, %d, %d and %d schedules of up to 50, 200, 1000 and more calls; %d tags restored; %d bytes leaked",
+		all.Schedules, time.Since(began).Round(time.Second), each(all.Processes), each(all.Actors), each(all.Calls), each(all.Faults["crashes"]), each(all.Faults["failures"]),
+		each(all.Faults["lost replies"]), each(all.Faults["delays"]), all.Sizes[0], all.Sizes[1], all.Sizes[2], all.Sizes[3], all.Restored, all.Leaked)
 	if len(all.Failed) > 0 {
 		t.Fatalf("%d schedules failed. To see one again: go test ./registry/simulation -run TestRandomSchedules -v -seed N, with N of %v\n%s",
 			len(all.Failed), all.Failed[:min(20, len(all.Failed))], all.First)
@@ -79,7 +95,7 @@ func runShares(t *testing.T) (all tally) {
 	for i := range n {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRandomSchedules$", "-test.timeout=0",
 			fmt.Sprintf("-first=%d", *first), fmt.Sprintf("-schedules=%d", *schedules), fmt.Sprintf("-share=%d/%d", i, n))
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err == nil {
@@ -124,8 +140,14 @@ func runShare(t *testing.T) {
 	}
 	var all tally
 	for seed := *first + i; seed < *first+*schedules; seed += n {
-		o := inBubble(t, seed, func() *world { return runRandom(seed, nil) })
-		one := tally{Schedules: 1, Calls: o.steps, Faults: o.faults, Leaked: o.leaked}
+		o := inBubble(t, seed, func() *world { return runRandom(seed, breakage{}) })
+		one := tally{Schedules: 1, Processes: o.processes, Actors: o.actors, Calls: o.steps, Restored: o.restored, Faults: o.faults, Leaked: o.leaked}
+		for i, most := range []int{50, 200, 1000, math.MaxInt} {
+			if o.steps <= most {
+				one.Sizes[i]++
+				break
+			}
+		}
 		if len(o.violations) > 0 {
 			one.Failed, one.First = []uint64{seed}, fmt.Sprintf("seed %d:\n%s", seed, o)
 		}

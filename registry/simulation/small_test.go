@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
-
-	"github.com/longshore-registry/longshore/registry"
 )
 
 var (
@@ -16,14 +14,9 @@ var (
 	mostSmall = flag.Int("most", 2_000_000, "how many schedules of a small case are tried at most; more are a failure")
 )
 
-// options of the collections in small cases.
-func (c *smallCase) collectOptions() registry.CollectOptions { return registry.CollectOptions{} }
-
 func collector(at int) func(*actor) {
-	return func(a *actor) { _ = a.collect(at, registry.CollectOptions{}) }
+	return func(a *actor) { _ = a.collect(at, a.w.collections) }
 }
-
-var theUniverse = newUniverse()
 
 var (
 	blob0, blob1 = theUniverse.blobs[0], theUniverse.blobs[1]
@@ -136,6 +129,94 @@ var smallCases = []smallCase{
 			_ = a.push(1, "a", "t", imageSmall)
 		}},
 	},
+	{
+		name:    "a collector, and another one that does not see it and is followed by an upload of the blob that it took",
+		prepare: unlinked, apart: true,
+		names: []string{"collector", "collector and uploader"},
+		actors: []func(*actor){collector(0), func(a *actor) {
+			collector(1)(a)
+			_ = a.upload(1, "a", blob0)
+		}},
+	},
+	{
+		name:    "a collector, a DELETE of a blob and then an upload of the same",
+		prepare: unnamed,
+		names:   []string{"collector", "client"},
+		actors: []func(*actor){collector(0), func(a *actor) {
+			_ = a.deleteBlob(1, "a", blob0)
+			_ = a.upload(1, "a", blob0)
+		}},
+	},
+	{
+		name:    "a collector that takes untagged manifests, and a push of one with a tag",
+		prepare: untaggedSmall, untagged: true,
+		names:  []string{"collector", "pusher"},
+		actors: []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageSmall) }},
+	},
+	{
+		name:    "a collector that takes untagged manifests, a DELETE of one and then a push of the same",
+		prepare: untaggedSmall, untagged: true,
+		names: []string{"collector", "client"},
+		actors: []func(*actor){collector(0), func(a *actor) {
+			_ = a.deleteManifest(1, "a", imageSmall)
+			_ = a.push(1, "a", "t", imageSmall)
+		}},
+	},
+	{
+		name: "a collector that takes untagged manifests, and a tag that moves, with a history",
+		prepare: func(a *actor) {
+			_ = a.upload(0, "a", blob1)
+			_ = a.push(0, "a", "u", imageOne)
+			taggedSmall(a)
+		}, untagged: true, history: true,
+		names:  []string{"collector", "pusher"},
+		actors: []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageOne) }},
+	},
+	{
+		name:    "a collector that takes untagged manifests, and an upload and a push of one",
+		prepare: untaggedSmall, untagged: true,
+		names: []string{"collector", "pusher"},
+		actors: []func(*actor){collector(0), func(a *actor) {
+			_ = a.upload(1, "a", blob0)
+			_ = a.push(1, "a", "t", imageSmall)
+		}},
+	},
+	{
+		name:    "a collector whose rule takes a tag, and a push of the same again",
+		prepare: taggedSmall, rule: true,
+		names:  []string{"collector", "pusher"},
+		actors: []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageSmall) }},
+	},
+	{
+		name:    "two pushes that move a tag from where it is",
+		prepare: func(a *actor) { _ = a.upload(0, "a", blob1); _ = a.push(0, "a", "u", imageOne); taggedSmall(a) },
+		names:   []string{"pusher 1", "pusher 2"},
+		actors: []func(*actor){
+			func(a *actor) { a.moveOnce(0) },
+			func(a *actor) { a.moveOnce(1) },
+		},
+	},
+}
+
+func taggedSmall(a *actor) { _ = a.upload(0, "a", blob0); _ = a.push(0, "a", "t", imageSmall) }
+
+// untaggedSmall leaves a manifest to which no tag leads.
+func untaggedSmall(a *actor) {
+	taggedSmall(a)
+	_ = a.deleteTag(0, "a", "t")
+}
+
+// moveOnce moves the tag t from one image to another, which only one can do.
+func (a *actor) moveOnce(at int) {
+	if a.pushIf(at, "a", "t", imageOne, imageSmall) != nil {
+		return
+	}
+	for _, other := range a.w.actors {
+		if other.moved {
+			a.w.violate("I1: %s moved a tag from where it was not any more", a.name)
+		}
+	}
+	a.moved = true
 }
 
 func TestAllSchedulesOfSmallCases(t *testing.T) {

@@ -34,6 +34,8 @@ type universe struct {
 	images []*image // children and subjects before what names them
 }
 
+var theUniverse = newUniverse()
+
 func newUniverse() *universe {
 	u := &universe{}
 	for i := range 4 {

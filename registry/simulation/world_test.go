@@ -28,11 +28,13 @@ var (
 type world struct {
 	store    *memory.Driver
 	options  registry.Options
-	mutant   func(drivers.Driver) drivers.Driver // a protocol broken on purpose; nil for none
-	apart    bool                                // collectors do not see each other\'s lease
+	broken   breakage
+	apart    bool // collectors do not see each other\'s lease
 	universe *universe
 	history  history
-	untagged bool // collections remove manifests to which no tag leads
+
+	collections registry.CollectOptions // of all collections
+	clocks      []time.Duration         // by how much those of the replicas are ahead, one after the other; none: not at all
 
 	replicas []*replica
 	actors   []*actor
@@ -42,21 +44,29 @@ type world struct {
 	alive   int           // actors that have not ended
 	arrived chan struct{} // has one when something changed
 
-	trace      []string
+	trace      []event
 	violations []string
 	faults     map[string]int
 	steps      int
+	processes  int // that worked at the same time, and those that took the place of dead ones
+	restored   int // tags, at the end
 	leaked     int // bytes that were left at the end
+}
+
+// breakage is how the protocol is broken on purpose; the zero value is not at all.
+type breakage struct {
+	calls  func(drivers.Driver) drivers.Driver
+	clocks []time.Duration // see world
 }
 
 // newWorld makes an empty store. page is how many keys a request to list it returns.
 func newWorld(page int) *world {
-	w := &world{universe: newUniverse(), arrived: make(chan struct{}, 1), faults: map[string]int{}}
+	w := &world{universe: theUniverse, arrived: make(chan struct{}, 1), faults: map[string]int{}}
 	w.store = memory.New(memory.Options{
 		Immutable: []string{"data/"}, Page: page,
 		OnViolation: func(err error) { w.violate("I3: %v", err) },
 	})
-	w.options.Log = slog.New(slog.DiscardHandler)
+	w.options.Log, w.options.CacheMemory = slog.New(slog.DiscardHandler), 1 // the least: a run opens many registries
 	return w
 }
 
@@ -67,10 +77,26 @@ func (w *world) violate(format string, args ...any) {
 	w.violations = append(w.violations, fmt.Sprintf(format, args...))
 }
 
+// event is a line of the trace: what became of a call or, without a call, something else.
+type event struct {
+	call *call
+	text string
+}
+
+func (e event) String() string {
+	switch {
+	case e.call == nil:
+		return e.text
+	case e.call.key != e.call.place:
+		return e.call.name() + " " + e.call.key + e.text
+	}
+	return e.call.name() + e.text
+}
+
 func (w *world) note(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.trace = append(w.trace, fmt.Sprintf(format, args...))
+	w.trace = append(w.trace, event{text: fmt.Sprintf(format, args...)})
 }
 
 // replica is one process.
@@ -93,10 +119,15 @@ func (w *world) open() *replica {
 	if w.apart {
 		d = ownLease(d)
 	}
-	if w.mutant != nil {
-		d = w.mutant(d)
+	if w.broken.calls != nil {
+		d = w.broken.calls(d)
 	}
-	reg, err := registry.Open(r.ctx, d, w.options)
+	o := w.options
+	if clocks := cmp.Or(len(w.broken.clocks), len(w.clocks)); clocks > 0 {
+		ahead := append(w.broken.clocks, w.clocks...)[r.id%clocks]
+		o.Now = func() time.Time { return time.Now().Add(ahead) }
+	}
+	reg, err := registry.Open(r.ctx, d, o)
 	if err != nil {
 		panic(err) // no call of Open is scheduled, so none fails
 	}
@@ -140,16 +171,21 @@ type actor struct {
 	name  string
 	calls map[string]int // how often it made each call
 
+	doing  string // in the request under way
 	tag    string // of the push under way
-	whole  bool   // what it pulls hangs on a tag
-	direct bool   // its calls are not scheduled: it prepares the store or looks at the end
+	mu     sync.Mutex
+	tagged bool // it has put a tag in the request under way
+	moved  bool // see moveOnce
+	whole  bool // what it pulls hangs on a tag
+	direct bool // its calls are not scheduled: it prepares the store or looks at the end
+	breaks bool // it is direct, and follows the broken protocol, if there is one
 }
 
 type actorKey struct{}
 
 // ctx is the context of a request that the actor makes to r. It ends when r dies.
 func (a *actor) ctx(r *replica) context.Context {
-	if a.direct {
+	if a.direct && !a.breaks {
 		return r.ctx
 	}
 	return context.WithValue(r.ctx, actorKey{}, a)
@@ -184,7 +220,7 @@ func (r *replica) ask(ctx context.Context, op, key string) memory.Outcome {
 		return memory.Outcome{Err: errGone}
 	}
 	a, _ := ctx.Value(actorKey{}).(*actor)
-	if a == nil || op == "read" || op == "write" { // those two change nothing that others see
+	if a == nil || a.direct || op == "read" || op == "write" { // those two change nothing that others see
 		return memory.Outcome{}
 	}
 	return a.park(ctx, r, op, key)
@@ -274,11 +310,7 @@ func (w *world) let(c *call, out memory.Outcome, how string) {
 	w.mu.Lock()
 	w.pending = slices.DeleteFunc(w.pending, func(p *call) bool { return p == c })
 	w.steps++
-	name := c.name()
-	if c.key != c.place {
-		name += " " + c.key
-	}
-	w.trace = append(w.trace, name+how)
+	w.trace = append(w.trace, event{c, how})
 	w.mu.Unlock()
 	c.grant <- out
 }
