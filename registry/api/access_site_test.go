@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -39,7 +40,7 @@ const service = "registry.test"
 
 // guarded is a site with accounts of each kind.
 type guarded struct {
-	t        *testing.T
+	t        testing.TB
 	store    drivers.Driver
 	registry *registry.Registry
 	control  *access.Control
@@ -64,6 +65,44 @@ type guardedOptions struct {
 	wrap     func(drivers.Driver) drivers.Driver
 	now      func() time.Time // of tokens and sessions
 }
+
+// persons are the users of a guarded site.
+func persons() []accounts.User {
+	return []accounts.User{{Name: "admin"}, {Name: "alice", Groups: []string{"dev"}}, {Name: "bob"}, {Name: "carol"}}
+}
+
+func passwordOf(name string) string { return "password of " + name }
+
+// people is what a store holds of them. It is made once: passwords take their time.
+var people = sync.OnceValues(func() (map[string][]byte, error) {
+	ctx, store := context.Background(), memory.New(memory.Options{})
+	users, err := accounts.Open(store, accounts.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range persons() {
+		if err := users.AddUser(ctx, u, passwordOf(u.Name), "test"); err != nil {
+			return nil, err
+		}
+	}
+	if err := users.ChangeUser(ctx, "carol", func(u *accounts.User) { u.Disabled = true }); err != nil {
+		return nil, err
+	}
+	kept := map[string][]byte{}
+	for entry, err := range store.List(ctx, "access/", "", "") {
+		if err != nil {
+			return nil, err
+		}
+		body, _, err := store.Reader(ctx, entry.Key, 0, -1)
+		if err != nil {
+			return nil, err
+		}
+		if kept[entry.Key], err = io.ReadAll(body); err != nil {
+			return nil, err
+		}
+	}
+	return kept, nil
+})
 
 // text is a log.
 type text struct {
@@ -97,7 +136,7 @@ func policy() *access.Policy {
 	})
 }
 
-func newGuarded(t *testing.T, o guardedOptions) *guarded {
+func newGuarded(t testing.TB, o guardedOptions) *guarded {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -119,13 +158,16 @@ func newGuarded(t *testing.T, o guardedOptions) *guarded {
 	g.registry, err = registry.Open(t.Context(), g.store, o.registry)
 	check(err)
 
+	kept, err := people()
+	check(err)
+	for key, body := range kept {
+		check(g.store.Put(t.Context(), key, body))
+	}
+	for _, u := range persons() {
+		g.passwords[u.Name] = passwordOf(u.Name)
+	}
 	users, err := accounts.Open(g.store, accounts.Options{})
 	check(err)
-	for _, u := range []accounts.User{{Name: "admin"}, {Name: "alice", Groups: []string{"dev"}}, {Name: "bob"}, {Name: "carol"}} {
-		g.passwords[u.Name] = "password of " + u.Name
-		check(users.AddUser(t.Context(), u, g.passwords[u.Name], "test"))
-	}
-	check(users.ChangeUser(t.Context(), "carol", func(u *accounts.User) { u.Disabled = true }))
 	scope := []access.Grant{{Repositories: "team/**", Actions: []access.Action{access.Pull, access.Push}}}
 	g.passwords["robot$ci"], err = users.AddRobot(t.Context(), accounts.Robot{Name: "ci", Scope: scope}, "test")
 	check(err)
@@ -296,7 +338,7 @@ func (g *guarded) post(form url.Values) fetched {
 	return readToken(g.t, g.send(who{}, http.MethodPost, "/token", "application/x-www-form-urlencoded", form.Encode()))
 }
 
-func readToken(t *testing.T, a answer) fetched {
+func readToken(t testing.TB, a answer) fetched {
 	t.Helper()
 	f := fetched{status: a.status, answer: a}
 	if a.status == http.StatusOK {

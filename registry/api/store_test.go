@@ -41,7 +41,7 @@ func checkStore(t *testing.T, d drivers.Driver) {
 	}
 }
 
-func readAll(t *testing.T, d drivers.Driver, key string) string {
+func readAll(t testing.TB, d drivers.Driver, key string) string {
 	t.Helper()
 	body, _, err := d.Reader(t.Context(), key, 0, -1)
 	if err != nil {
