@@ -86,24 +86,29 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
 	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}
+	manifestAside := func(ctx context.Context, key, rest string) error {
+		o, err := readObject(ctx, r.driver, key)
+		if errors.Is(err, drivers.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return r.driver.Put(ctx, deletedPrefix(repo)+deletedManifests+rest, o.body)
+	}
 	for _, part := range []struct {
 		section string
 		aside   func(ctx context.Context, key, rest string) error
 	}{
 		{"referrers/", nil},
-		{"manifests/", func(ctx context.Context, key, rest string) error {
-			o, err := readObject(ctx, r.driver, key)
-			if errors.Is(err, drivers.ErrNotFound) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			return r.driver.Put(ctx, deletedPrefix(repo)+deletedManifests+rest, o.body)
-		}},
+		{"manifests/", manifestAside},
 		{"parents/", nil},
 		{"blobs/", func(ctx context.Context, _, rest string) error {
 			return r.driver.Put(ctx, deletedPrefix(repo)+deletedLinks+rest, nil)
 		}},
+		// What a push has put meanwhile that found links which have gone since. It looks at its manifest once more after it has put its tags.
+		{"referrers/", nil},
+		{"manifests/", manifestAside},
+		{"parents/", nil},
 		{pulledSection, nil},
 	} {
 		if err := r.deleteAll(ctx, repoPrefix(repo)+part.section, part.aside); err != nil {
