@@ -64,6 +64,7 @@ type guardedOptions struct {
 	registry registry.Options
 	wrap     func(drivers.Driver) drivers.Driver
 	now      func() time.Time // of tokens and sessions
+	refresh  time.Duration    // how long what was read of accounts counts
 }
 
 // persons are the users of a guarded site.
@@ -166,7 +167,7 @@ func newGuarded(t testing.TB, o guardedOptions) *guarded {
 	for _, u := range persons() {
 		g.passwords[u.Name] = passwordOf(u.Name)
 	}
-	users, err := accounts.Open(g.store, accounts.Options{})
+	users, err := accounts.Open(g.store, accounts.Options{Refresh: o.refresh})
 	check(err)
 	scope := []access.Grant{{Repositories: "team/**", Actions: []access.Action{access.Pull, access.Push}}}
 	g.passwords["robot$ci"], err = users.AddRobot(t.Context(), accounts.Robot{Name: "ci", Scope: scope}, "test")

@@ -401,3 +401,29 @@ func TestRates(t *testing.T) {
 		t.Errorf("by account: %v", got)
 	}
 }
+
+// Too many wrong passwords from an address keep no token of it out.
+func TestTokensBehindAThrottledAddress(t *testing.T) {
+	g := newGuarded(t, guardedOptions{access: func(o *access.ControlOptions) {
+		o.Throttle = access.ThrottleOptions{Address: 2, AddressEvery: time.Hour, MaxDelay: -1}
+	}})
+	g.holds("team/app", image(), "latest")
+	first, second := who{bearer: g.fetch(g.as("alice"), url.Values{"scope": {"repository:team/app:pull"}}).Token}, who{name: "alice", password: g.key}
+	for g.send(who{name: "robot$ci", password: "a guess"}, "GET", "/v2/", "", "").status != http.StatusTooManyRequests {
+	}
+	if a := g.send(first, "GET", "/v2/team/app/tags/list", "", ""); a.status != http.StatusOK {
+		t.Errorf("a token: %s", a)
+	}
+	if a := g.send(who{bearer: g.key}, "GET", "/v2/team/app/tags/list", "", ""); a.status != http.StatusOK {
+		t.Errorf("an API key as a token: %s", a)
+	}
+	if a := g.send(who{bearer: "no.such.token"}, "GET", "/v2/team/app/tags/list", "", ""); a.status != http.StatusUnauthorized {
+		t.Errorf("a token that is none: %s", a)
+	}
+	if a := g.send(g.as("bob"), "GET", "/v2/", "", ""); a.status != http.StatusTooManyRequests {
+		t.Errorf("another account: %s", a)
+	}
+	if a := g.send(second, "GET", "/v2/", "", ""); a.status != http.StatusOK {
+		t.Errorf("an account that has logged in there: %s", a)
+	}
+}

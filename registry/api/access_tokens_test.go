@@ -128,7 +128,7 @@ func TestTokenEndpoint(t *testing.T) {
 
 // A refresh token ends with the password, and with the account.
 func TestRefreshTokensEnd(t *testing.T) {
-	g := newGuarded(t, guardedOptions{})
+	g := newGuarded(t, guardedOptions{refresh: 20 * time.Millisecond})
 	users, err := accounts.Open(g.store, accounts.Options{}) // of another process
 	if err != nil {
 		t.Fatal(err)
