@@ -174,10 +174,7 @@ func (r *Registry) DeleteBlob(ctx context.Context, repo string, d digest.Digest)
 		return err
 	}
 	defer r.records.Invalidate(blobKey{repo, d})
-	if err := r.driver.Delete(ctx, linkKey(repo, d)); err != nil {
-		return err
-	}
-	return r.deleted(ctx, repo)
+	return r.whileDeleting(ctx, repo, func(ctx context.Context) error { return r.driver.Delete(ctx, linkKey(repo, d)) })
 }
 
 // Mount gives repo a blob that from has. It reports false, and no error, if from does not have it.

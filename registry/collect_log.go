@@ -255,7 +255,7 @@ func (c *collector) empty(ctx context.Context, repo string) (bool, error) {
 			return false, err
 		}
 		switch strings.TrimPrefix(entry.Key, repoPrefix(repo)) {
-		case "condemned", "deleted/", "history/":
+		case "condemned", "deleted/", "history/", deletingSection:
 		default:
 			return false, nil
 		}

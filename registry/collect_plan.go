@@ -277,5 +277,5 @@ func (c *collector) findEntries(ctx context.Context, s *seenRepo, p *plan) error
 			p.entries[repoPrefix(s.name)+pulledSection+tag] = "its tag is not there"
 		}
 	}
-	return nil
+	return c.findDeletions(ctx, s, p)
 }

@@ -270,6 +270,9 @@ func (c *collector) takeAway(ctx context.Context, first *seenRepo, plan *plan) (
 	if err := c.wait(ctx, c.o.Lag); err != nil {
 		return false, err
 	}
+	if busy, err := c.othersDelete(ctx, first.name); err != nil || busy {
+		return false, err
+	}
 	renewed, err := c.renew(ctx, first, plan)
 	if err != nil {
 		return false, err

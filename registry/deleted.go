@@ -121,7 +121,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo string) error {
 	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}
-	if err := errors.Join(r.deleted(ctx, repo), r.writeDeletion(ctx, repo, deletion{At: d.At, Done: true})); err != nil {
+	if err := r.writeDeletion(ctx, repo, deletion{At: d.At, Done: true}); err != nil {
 		return err
 	}
 	left, _, err := r.page(ctx, tagsPrefix(repo), "", 1)
@@ -159,7 +159,7 @@ func (r *Registry) beginDeletion(ctx context.Context, repo string) (deletion, ma
 	return d, tags, r.writeDeletion(ctx, repo, d)
 }
 
-// deleteAll deletes what is below prefix. If a history is kept, aside is called before for each key, with what comes after prefix.
+// deleteAll deletes what is below prefix, which is a section of a repository. If a history is kept, aside is called before for each key, with what comes after prefix.
 func (r *Registry) deleteAll(ctx context.Context, prefix string, aside func(ctx context.Context, key, rest string) error) error {
 	const batch = 1000
 	var keys []string
@@ -174,7 +174,8 @@ func (r *Registry) deleteAll(ctx context.Context, prefix string, aside func(ctx 
 				return err
 			}
 		}
-		err := r.driver.Delete(ctx, keys...)
+		repo, _, _, _ := splitRepoKey(prefix)
+		err := r.whileDeleting(ctx, repo, func(ctx context.Context) error { return r.driver.Delete(ctx, keys...) })
 		keys = keys[:0]
 		return err
 	}

@@ -164,16 +164,7 @@ func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
 	if err := r.checkFixed(repo, tags); err != nil {
 		return err
 	}
-	if err := r.deleteTags(ctx, repo, tags, change{at: r.now(), how: TagDeleted, by: actor(ctx)}); err != nil {
-		return err
-	}
-	return r.deleted(ctx, repo)
-}
-
-// deleted is the end of each DELETE. A collector that has seen what was there before may be about to delete it, too. Who puts it anew once the
-// DELETE has been answered has to be safe from that.
-func (r *Registry) deleted(ctx context.Context, repo string) error {
-	return r.waitOut(ctx, repoCondemnedKey(repo))
+	return r.deleteTags(ctx, repo, tags, change{at: r.now(), how: TagDeleted, by: actor(ctx)})
 }
 
 // DeleteManifest removes a manifest and all tags that point at it. MANIFEST_UNKNOWN if the repository does not have it;
@@ -204,37 +195,34 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
 		return err
 	}
-	var keys []string
-	if c.Subject != nil {
-		keys = append(keys, referrerKey(repo, c.Subject.Digest, d))
-	}
-	if len(keys) > 0 {
-		if err := r.driver.Delete(ctx, keys...); err != nil {
-			return err
-		}
-	}
 	r.manifests.Invalidate(manifestID{repo, d})
-	if err := r.driver.Delete(ctx, manifestKey(repo, d)); err != nil {
-		return err
-	}
-	keys = nil
-	for _, child := range c.children() {
-		keys = append(keys, parentKey(repo, child, d))
-	}
-	if len(keys) > 0 {
-		if err := r.driver.Delete(ctx, keys...); err != nil {
+	err = r.whileDeleting(ctx, repo, func(ctx context.Context) error {
+		if c.Subject != nil {
+			if err := r.driver.Delete(ctx, referrerKey(repo, c.Subject.Digest, d)); err != nil {
+				return err
+			}
+		}
+		if err := r.driver.Delete(ctx, manifestKey(repo, d)); err != nil {
 			return err
 		}
+		var keys []string
+		for _, child := range c.children() {
+			keys = append(keys, parentKey(repo, child, d))
+		}
+		if len(keys) == 0 {
+			return nil
+		}
+		return r.driver.Delete(ctx, keys...)
+	})
+	if err != nil {
+		return err
 	}
 	// A push of the same manifest that was under way may have put its tag meanwhile. One that
 	// puts it later finds the manifest gone and begins again.
 	if tags, err = r.tagsOf(ctx, repo, d); err != nil {
 		return err
 	}
-	if err := r.deleteTags(ctx, repo, tags, end); err != nil {
-		return err
-	}
-	return r.deleted(ctx, repo)
+	return r.deleteTags(ctx, repo, tags, end)
 }
 
 func (r *Registry) checkNoParent(ctx context.Context, repo string, d digest.Digest) error {
@@ -259,17 +247,22 @@ func (r *Registry) checkNoParent(ctx context.Context, repo string, d digest.Dige
 
 // deleteTags removes tags, with what they point at into the history before.
 func (r *Registry) deleteTags(ctx context.Context, repo string, tags map[string]tagRecord, c change) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for tag, t := range tags {
-		g.Go(func() error {
-			if _, err := r.keepTag(gctx, repo, tag, t, c); err != nil {
-				return err
-			}
-			return r.driver.Delete(gctx, tagKey(repo, tag))
-		})
+	if len(tags) == 0 {
+		return nil
 	}
-	return g.Wait()
+	return r.whileDeleting(ctx, repo, func(ctx context.Context) error {
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallel)
+		for tag, t := range tags {
+			g.Go(func() error {
+				if _, err := r.keepTag(gctx, repo, tag, t, c); err != nil {
+					return err
+				}
+				return r.driver.Delete(gctx, tagKey(repo, tag))
+			})
+		}
+		return g.Wait()
+	})
 }
 
 // listedTag reads a tag's record unless it has the etag at which this process read it before.

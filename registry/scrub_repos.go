@@ -152,7 +152,7 @@ func (s *scrubber) add(repo *scrubbedRepo, section, rest string, entry drivers.E
 	case "pulled":
 		return validTag(rest)
 	default:
-		return false
+		return isDeletion(section, rest)
 	}
 	return true
 }
