@@ -28,6 +28,7 @@ func hurried() []struct{ file, from, to string } {
 		{"registry/collect_look.go", "leastHistory = time.Hour", "leastHistory = time.Second"},
 		{"registry/blobs.go", "fresh = 2 * time.Minute", "fresh = 3 * time.Second"},
 		{"registry/announce.go", "clockLeeway = 30 * time.Second", "clockLeeway = time.Second"},
+		{"registry/announce.go", "longestAnnouncement = 10 * time.Minute", "longestAnnouncement = 8 * time.Second"},
 		{"registry/collect_lease.go", "leaseTime = time.Minute", "leaseTime = 2 * time.Second"},
 		{"registry/collect_lease.go", "announceTime = 40 * time.Second", "announceTime = 3 * time.Second"},
 		{"registry/collect_blobs.go", "announcing     = 10 * time.Second", "announcing     = 500 * time.Millisecond"},

@@ -138,9 +138,10 @@ func (d *Driver) page(ctx context.Context, prefix, start, token, delimiter strin
 
 // objects is one page of a query.
 func (d *Driver) objects(ctx context.Context, query *storage.Query, token string) (all []*storage.ObjectAttrs, next string, err error) {
+	size := min(listing.Ask(ctx, token)+1, listing.PageSize) // StartOffset itself comes too
 	_, err = d.try(ctx, func() (err error) {
 		all = nil
-		next, err = iterator.NewPager(d.bucket.Objects(ctx, query), listing.Ask(ctx, token), token).NextPage(&all)
+		next, err = iterator.NewPager(d.bucket.Objects(ctx, query), size, token).NextPage(&all)
 		return err
 	})
 	return all, next, err
