@@ -55,7 +55,7 @@ func serve(t *testing.T, addr string, env []string) server {
 }
 
 func (r remote) ready() error {
-	res, err := http.Get("http://" + r.addr + "/v2/")
+	res, err := http.Get("http://" + r.addr + "/readyz")
 	if err != nil {
 		return err
 	}
