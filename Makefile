@@ -41,6 +41,7 @@ try: apt
 test: apt tools check
 	go run ./e2e/report -require e2e/required.txt \
 		'test -race -tags integration -count 1 -timeout 30m ./...' \
+		'test -tags integration -count 1 -timeout 20m -run ^TestTableMinIO$$ ./registry/api' \
 		'test -count 1 -timeout 20m -run ^(TestRandom|TestTheChecker|TestAllSchedules|TestTheExplorer) ./registry/simulation -schedules 100000' \
 		'test -tags e2e -count 1 -timeout 40m ./e2e'
 

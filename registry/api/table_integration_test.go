@@ -1,4 +1,4 @@
-//go:build integration
+//go:build integration && !race
 
 package api_test
 
@@ -10,6 +10,7 @@ import (
 	"github.com/longshore-registry/longshore/internal/miniotest"
 )
 
+// With the race detector the tables over memory and folders are run; this one takes minutes then.
 func TestTableMinIO(t *testing.T) {
 	server := miniotest.Start(t)
 	open := func(t *testing.T) drivers.Driver {
