@@ -26,6 +26,7 @@ type smallCase struct {
 	faults bool // one call of a schedule fails, loses its reply, or is the last one of its process
 	apart  bool // collectors do not see each other\'s lease
 	tame   bool // few enough schedules to be tried with faults each time
+	long   bool // so many that they are tried once only
 	wild   bool // so many schedules that they are tried on demand alone
 
 	untagged bool // manifests to which no tag leads are removed
