@@ -165,7 +165,7 @@ func (p *pushing) again(ctx context.Context, tag string) (done bool, err error) 
 		return false, err
 	}
 	if err := p.renewTag(ctx, tag, body, was.etag); errors.Is(err, drivers.ErrPrecondition) {
-		p.there = nil // it has been moved, which the history has to have
+		p.there = nil
 		return false, nil
 	} else if err != nil {
 		return false, err

@@ -175,13 +175,14 @@ func (p *pushing) replaceTag(ctx context.Context, key, tag string, body []byte, 
 	return entry, p.putIfMatch(ctx, key, body, was.etag)
 }
 
-// renewTag writes a tag anew that points where it shall. ErrPrecondition if it was moved meanwhile and that matters.
+// renewTag writes a tag anew that points where it shall. ErrPrecondition if it was moved or removed meanwhile, which a store that can't
+// compare does not tell: then the history lacks a move, and a tag may be put that points at what has gone.
 func (p *pushing) renewTag(ctx context.Context, tag string, body []byte, etag string) error {
 	key := tagKey(p.want.Repo, tag)
-	if p.extras.Match != nil && (p.historyKeep > 0 || p.stays(tag)) {
-		return p.putIfMatch(ctx, key, body, etag)
+	if p.extras.Match == nil {
+		return p.driver.Put(ctx, key, body)
 	}
-	return p.driver.Put(ctx, key, body)
+	return p.putIfMatch(ctx, key, body, etag)
 }
 
 // tagBody is the record of a tag that points at the given push of the manifest.

@@ -189,7 +189,7 @@ var smallCases = []smallCase{
 	},
 	{
 		name:    "a collector whose rule takes a tag, and a push of the same again",
-		prepare: taggedSmall, rule: true,
+		prepare: taggedSmall, rule: true, long: true,
 		names:  []string{"collector", "pusher"},
 		actors: []func(*actor){collector(0), func(a *actor) { _ = a.push(1, "a", "t", imageSmall) }},
 	},
