@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/jwks"
 	"github.com/longshore-registry/longshore/internal/dextest"
 )
 
@@ -87,7 +88,7 @@ func TestDex(t *testing.T) {
 		if err := dex.Run(); err != nil {
 			t.Fatal(err)
 		}
-		c.forward(fetchAgain)
+		c.forward(jwks.Again)
 		if _, err := cold.CheckToken(t.Context(), token); err != nil {
 			t.Error("when it is up again:", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/jwks"
 )
 
 // Path is below which [Login] answers.
@@ -229,7 +230,7 @@ func (l *Login) identify(r *http.Request, p *Provider, a attempt, code string) (
 	if err != nil {
 		return nobody, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), oauth2.HTTPClient, p.source.client), fetchTime)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), oauth2.HTTPClient, p.source.client), jwks.Timeout)
 	defer cancel()
 	answer, err := client.Exchange(ctx, code, oauth2.VerifierOption(a.verifier))
 	if e := (*oauth2.RetrieveError)(nil); errors.As(err, &e) { // its text has the provider's whole answer in it

@@ -231,7 +231,7 @@ func (p *Provider) verify(ctx context.Context, token string) (access.Identity, c
 	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); !isType(typ) {
 		return nobody, nil, refused("its type is %q", typ)
 	}
-	keys, err := p.source.find(ctx, header)
+	keys, err := p.source.keys.Find(ctx, header)
 	if err != nil {
 		return nobody, nil, fmt.Errorf("the keys of the OIDC provider %s: %w", p.o.Name, err)
 	}

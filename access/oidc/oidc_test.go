@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,6 +23,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/jwks"
+	"github.com/longshore-registry/longshore/access/internal/tokentest"
 )
 
 // key is one of a provider.
@@ -55,27 +56,11 @@ func rsaKey(t *testing.T, id string) key {
 // sign makes a token.
 func (k key) sign(t *testing.T, c claims, headers ...string) string {
 	t.Helper()
-	o := new(jose.SignerOptions)
+	all := map[jose.HeaderKey]any{}
 	for i := 0; i < len(headers); i += 2 {
-		o = o.WithHeader(jose.HeaderKey(headers[i]), headers[i+1])
+		all[jose.HeaderKey(headers[i])] = headers[i+1]
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.algorithm, Key: jose.JSONWebKey{Key: k.private, KeyID: k.id}}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return tokentest.Sign(t, k.algorithm, k.private, k.id, all, c)
 }
 
 func keySet(t *testing.T, keys ...key) []byte {
@@ -337,7 +322,7 @@ func TestKeysRotate(t *testing.T) {
 	if err := check(old); !isFault(err) {
 		t.Errorf("before it is asked again: got %v", err)
 	}
-	c.forward(fetchAgain)
+	c.forward(jwks.Again)
 	if err := check(old); err != nil {
 		t.Error(err)
 	}
@@ -348,35 +333,28 @@ func TestKeysRotate(t *testing.T) {
 	}
 	fetches(1)
 	server.set(keySet(t, old, next))
-	c.forward(fetchAgain)
+	c.forward(jwks.Again)
 	if err := check(next); err != nil {
 		t.Error("a new key:", err)
 	}
 	fetches(2)
 	server.set(keySet(t, next)) // the old one is withdrawn
-	c.forward(keysFresh)
+	c.forward(jwks.Fresh)
 	if err := check(old); !errors.Is(err, access.ErrRefused) {
 		t.Errorf("a key that was withdrawn: got %v", err)
 	}
 	fetches(3)
 	server.down.Store(true)
-	c.forward(keysFresh)
+	c.forward(jwks.Fresh)
 	if err := check(next); err != nil {
 		t.Error("a known key, while the provider is down:", err)
 	}
-	c.forward(keysOutlive)
+	c.forward(jwks.Outlive)
 	if err := check(next); !isFault(err) {
 		t.Errorf("a key of yesterday, while the provider is down: got %v", err)
 	}
 	server.down.Store(false)
-	c.forward(fetchAgain)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	p.all[0].source.fetching <- struct{}{} // somebody asks, and gets no answer
-	if _, err := p.all[0].source.find(ctx, jose.Header{KeyID: "next"}); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a ctx that has ended: got %v", err)
-	}
-	<-p.all[0].source.fetching
+	c.forward(jwks.Again)
 	if err := check(next); err != nil {
 		t.Error(err)
 	}

@@ -2,12 +2,12 @@ package token
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/jwks"
 )
 
 // externalAlgorithms are those that a token of somebody else may be signed with, unless its operator names some. All are of two keys: with one of
@@ -39,7 +40,7 @@ type ExternalOptions struct {
 	Service string // the name by which it knows this registry, the "aud". Required
 
 	// JWKS is a file, or an https:// or http:// URL, with the public keys of the server as a JSON Web Key Set (RFC 7517). It is read anew when a token
-	// names a key that is not in it, at most once in a minute.
+	// names a key that is not in it, at most once in 10 s.
 	JWKS string
 
 	// Roots is a file with certificates, PEM. A token counts whose header has a chain (x5c) to one of them, or that was signed with the key of one.
@@ -58,7 +59,7 @@ type ExternalOptions struct {
 type External struct {
 	o          ExternalOptions
 	algorithms []jose.SignatureAlgorithm
-	keys       *keySource        // nil without JWKS
+	keys       *jwks.Set         // nil without JWKS
 	roots      *x509.CertPool    // nil without Roots
 	rootKeys   []jose.JSONWebKey // the keys of Roots, by the names that libtrust gave them
 }
@@ -95,9 +96,18 @@ func NewExternal(o ExternalOptions) (*External, error) {
 		}
 	}
 	if o.JWKS != "" {
-		e.keys = newKeySource(o.JWKS, e.o.Now, e.o.Log)
-		if !e.keys.remote {
-			if err := e.keys.load(context.Background()); err != nil {
+		client := &http.Client{Timeout: jwks.Timeout}
+		e.keys = jwks.New(func(ctx context.Context) ([]jose.JSONWebKey, error) {
+			keys, err := jwks.Read(ctx, client, o.JWKS)
+			if err != nil {
+				err = fmt.Errorf("the keys of the token server: %w", err)
+			}
+			return keys, err
+		}, func(err error) {
+			e.o.Log.Warn("the keys of the token server can't be read", "from", o.JWKS, "err", err)
+		}, e.o.Now)
+		if !jwks.IsURL(o.JWKS) { // a file that is missing is a mistake of today
+			if err := e.keys.Load(context.Background()); err != nil {
 				return nil, err
 			}
 		}
@@ -129,7 +139,7 @@ func (e *External) CheckToken(ctx context.Context, token string) (access.Identit
 	if err != nil {
 		return access.Identity{}, err
 	}
-	if !slices.ContainsFunc(keys, func(key crypto.PublicKey) bool { _, err := signed.Verify(key); return err == nil }) {
+	if !slices.ContainsFunc(keys, func(key jose.JSONWebKey) bool { _, err := signed.Verify(key.Key); return err == nil }) {
 		return access.Identity{}, fmt.Errorf("the token's signature is none of %s: %w", e.o.Issuer, access.ErrRefused)
 	}
 	if c.Expiry == nil || !c.Audience.Contains(e.o.Service) {
@@ -153,30 +163,15 @@ func (e *External) CheckToken(ctx context.Context, token string) (access.Identit
 }
 
 // candidates are the keys with which the token may be signed.
-func (e *External) candidates(ctx context.Context, header jose.Header) ([]crypto.PublicKey, error) {
+func (e *External) candidates(ctx context.Context, header jose.Header) ([]jose.JSONWebKey, error) {
 	if e.roots != nil {
 		chains, err := header.Certificates(x509.VerifyOptions{Roots: e.roots, CurrentTime: e.o.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 		if err == nil && len(chains) > 0 {
-			return []crypto.PublicKey{chains[0][0].PublicKey}, nil
+			return []jose.JSONWebKey{{Key: chains[0][0].PublicKey}}, nil
 		}
 	}
-	found := matching(e.rootKeys, header)
-	if len(found) == 0 && e.keys != nil {
-		var err error
-		if found, err = e.keys.find(ctx, header); err != nil {
-			return nil, err
-		}
+	if found := jwks.Matching(e.rootKeys, header); len(found) > 0 || e.keys == nil {
+		return found, nil
 	}
-	return found, nil
-}
-
-// matching are the keys that a header names; all, if it names none.
-func matching(keys []jose.JSONWebKey, header jose.Header) []crypto.PublicKey {
-	var found []crypto.PublicKey
-	for _, k := range keys {
-		if (header.KeyID == "" || k.KeyID == header.KeyID) && (k.Algorithm == "" || k.Algorithm == header.Algorithm) && k.Use != "enc" {
-			found = append(found, k.Key)
-		}
-	}
-	return found
+	return e.keys.Find(ctx, header)
 }

@@ -25,6 +25,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/jwks"
+	"github.com/longshore-registry/longshore/access/internal/tokentest"
 )
 
 // tokenServer is one of somebody else: it publishes keys.
@@ -161,7 +163,7 @@ func TestExternal(t *testing.T) {
 	server.mu.Lock()
 	server.keys = []jose.JSONWebKey{{Key: next.Public(), KeyID: "next"}}
 	server.mu.Unlock()
-	c.move(keysAgain)
+	c.move(jwks.Again)
 	late := func(key *ecdsa.PrivateKey, kid string) error {
 		_, err := e.CheckToken(t.Context(), sign(t, jose.ES256, key, kid, said(map[string]any{"exp": c.Now().Add(time.Minute).Unix()})))
 		return err
@@ -176,7 +178,7 @@ func TestExternal(t *testing.T) {
 	server.mu.Lock()
 	server.down = true
 	server.mu.Unlock()
-	c.move(keysOutlive + time.Minute)
+	c.move(jwks.Fresh + time.Minute)
 	if err := late(next, "next"); err != nil {
 		t.Errorf("while the server is down: %v", err)
 	}
@@ -215,28 +217,12 @@ func TestExternalRoots(t *testing.T) {
 	file := written(t, "roots.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))
 	e := newExternal(t, ExternalOptions{Roots: file, Algorithms: []string{"ES256"}}, c)
 	claims := map[string]any{"iss": "auth.test", "sub": "alice", "aud": "registry.test", "exp": c.Now().Add(time.Minute).Unix()}
-	body, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
 	chained := func(key *ecdsa.PrivateKey, chain ...*x509.Certificate) string {
 		var x5c []string
 		for _, one := range chain {
 			x5c = append(x5c, base64.StdEncoding.EncodeToString(one.Raw))
 		}
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, new(jose.SignerOptions).WithHeader("x5c", x5c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		signed, err := signer.Sign(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := signed.CompactSerialize()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return text
+		return tokentest.Sign(t, jose.ES256, key, "", map[jose.HeaderKey]any{"x5c": x5c}, claims)
 	}
 	id, err := libtrustID(rootKey.Public())
 	if err != nil || len(id) != 59 {

@@ -16,29 +16,14 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/longshore-registry/longshore/access"
+	"github.com/longshore-registry/longshore/access/internal/tokentest"
 	"github.com/longshore-registry/longshore/drivers/memory"
 )
 
 // sign makes a token of what a key says, whatever that is.
 func sign(t *testing.T, algorithm jose.SignatureAlgorithm, key any, kid string, payload any) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, new(jose.SignerOptions).WithType("JWT"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := json.Marshal(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return tokentest.Sign(t, algorithm, key, kid, map[jose.HeaderKey]any{jose.HeaderType: "JWT"}, payload)
 }
 
 func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
