@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -42,13 +40,13 @@ The exit code is 1 if the store refused something, or another process collects a
 	verbose := c.Flags().BoolP("verbose", "v", false, "list each thing that is removed")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return p.onStore(c, args, func(ctx context.Context, r *registry.Registry, l loaded) error {
-			show := &gcOutput{out: p.stdout, json: output.value == "json", each: *dry || *verbose, progress: p.showProgress()}
+			show := gcOutput{&storeWork{out: p.stdout, json: output.value == "json", each: *dry || *verbose, progress: p.showProgress()}}
 			o := collectOptions(l)
 			o.DryRun, o.Removed, o.Progress = *dry, show.removed, show.doing
 			began := time.Now()
 			report, err := r.Collect(ctx, o)
 			show.end(report, time.Since(began), err)
-			return gcResult(ctx, report, err)
+			return storeWorkError(ctx, err, report.Failed, "set gc.sole for this process alone")
 		})
 	}
 	return c
@@ -75,46 +73,12 @@ func collectOptions(l loaded) registry.CollectOptions {
 	return o
 }
 
-// gcResult is what the command says at its end.
-func gcResult(ctx context.Context, report registry.CollectReport, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, registry.ErrCollecting):
-		return adviceError{err, "wait until it has ended, or a minute and a half if it was killed"}
-	case ctx.Err() != nil:
-		return adviceError{errors.New("interrupted"), "run it again for the rest"}
-	case errors.Is(err, registry.ErrSole):
-		return adviceError{err, "set gc.sole for this process alone"}
-	case errors.Is(err, registry.ErrRefused):
-		return adviceError{fmt.Errorf("%s: %w", plural(report.Failed, "failure"), err), fixFor(err, "look at the reasons above, and run it again")}
-	}
-	return adviceError{err, fixFor(err, "run longshore check with the same configuration, which tests the store step by step")}
-}
-
 // gcOutput tells of a collection.
-type gcOutput struct {
-	out        io.Writer
-	json, each bool
-	progress   *progress
-	last       time.Time
-}
+type gcOutput struct{ *storeWork }
 
 // removed is told of each thing.
-func (o *gcOutput) removed(one registry.Removal) {
-	if !o.each && one.Err == nil {
-		return
-	}
-	if o.json {
-		o.line(removalLine(one))
-		return
-	}
-	o.progress.clear()
-	text := fmt.Sprintf("%-12s %10s  %s  %s", one.Kind, sizeOrNothing(one.Bytes), one.Key, one.Reason)
-	if one.Err != nil {
-		text += fmt.Sprintf("\n%-12s → not removed: %v", "", one.Err)
-	}
-	fmt.Fprintln(o.out, text)
+func (o gcOutput) removed(one registry.Removal) {
+	o.thing(one, one.Err, fmt.Sprintf("%-12s %10s  %s  %s", one.Kind, sizeOrNothing(one.Bytes), one.Key, one.Reason), "not removed")
 }
 
 func sizeOrNothing(n int64) string {
@@ -124,57 +88,14 @@ func sizeOrNothing(n int64) string {
 	return bytesText(n)
 }
 
-// removalLine is a removal as a line of JSON.
-func removalLine(one registry.Removal) any {
-	line := struct {
-		registry.Removal
-		Err string `json:"error,omitempty"`
-	}{Removal: one}
-	if one.Err != nil {
-		line.Err = one.Err.Error()
-	}
-	return line
-}
-
-func (o *gcOutput) line(v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		b = []byte(fmt.Sprintf("%q", err.Error()))
-	}
-	fmt.Fprintf(o.out, "%s\n", b)
-}
-
 // doing is told how far it is.
-func (o *gcOutput) doing(p registry.CollectProgress) {
+func (o gcOutput) doing(p registry.CollectProgress) {
 	o.at(fmt.Sprintf("%s: %d listed, %d removed, %s freed", p.Phase, p.Seen, p.Removed, bytesText(p.Bytes)))
 }
 
-// at shows how far it is. Where nobody watches there is a line now and then.
-func (o *gcOutput) at(text string) {
-	if o.progress.terminal {
-		o.progress.doing(text)
-		return
-	}
-	const each = 10 * time.Second
-	if now := time.Now(); now.Sub(o.last) >= each {
-		o.last = now
-		o.progress.line("%s", text)
-	}
-}
-
 // end prints the report.
-func (o *gcOutput) end(r registry.CollectReport, took time.Duration, err error) {
-	o.progress.clear()
-	if o.json {
-		line := struct {
-			registry.CollectReport
-			Took  string `json:"took"`
-			Error string `json:"error,omitempty"`
-		}{CollectReport: r, Took: took.Round(time.Millisecond).String()}
-		if err != nil {
-			line.Error = err.Error()
-		}
-		o.line(line)
+func (o gcOutput) end(r registry.CollectReport, took time.Duration, err error) {
+	if o.reported(r, took, err) {
 		return
 	}
 	for _, note := range r.Notes {

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -82,27 +81,9 @@ func TestGC(t *testing.T) {
 			if name == "old name" {
 				command = "garbage-collect"
 			}
-			if code := p.run(append([]string{command}, strings.Fields(c.args)...)); code != c.code {
-				t.Errorf("exit code %d, want %d", code, c.code)
-			}
-			said := stdout.String() + stderr.String()
-			for _, want := range c.says {
-				if !strings.Contains(said, want) {
-					t.Errorf("%q is missing", want)
-				}
-			}
+			says(t, p, stdout, stderr, command+" "+c.args, c.code, c.says)
 			if got := blobsLeft(t, d); got != c.left {
 				t.Errorf("%d blobs are left, want %d", got, c.left)
-			}
-			if strings.Contains(c.args, "json") {
-				for line := range strings.Lines(stdout.String()) {
-					if !json.Valid([]byte(line)) {
-						t.Errorf("not JSON: %s", line)
-					}
-				}
-			}
-			if t.Failed() {
-				t.Log(said)
 			}
 		})
 	}

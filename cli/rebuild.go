@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,7 +39,7 @@ The exit code is 1 if an image is still incomplete, or the store refused somethi
 	verbose := c.Flags().BoolP("verbose", "v", false, "list each thing that is done")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return p.onStore(c, args, func(ctx context.Context, r *registry.Registry, l loaded) error {
-			show := &rebuildOutput{gcOutput{out: p.stdout, json: output.value == "json", each: o.DryRun || *verbose, progress: p.showProgress()}}
+			show := rebuildOutput{&storeWork{out: p.stdout, json: output.value == "json", each: o.DryRun || *verbose, progress: p.showProgress()}}
 			gc := collectOptions(l)
 			o.Lag, o.Sole, o.By = gc.Lag, gc.Sole, gc.By
 			o.Rebuilt, o.Incomplete, o.Progress = show.rebuilt, show.incomplete, show.doing
@@ -55,60 +54,29 @@ The exit code is 1 if an image is still incomplete, or the store refused somethi
 
 // rebuildResult is what the command says at its end.
 func rebuildResult(ctx context.Context, report registry.RebuildReport, err error) error {
-	switch {
-	case err == nil && report.Whole():
-		return nil
-	case err == nil:
+	if err == nil && !report.Whole() {
 		return adviceError{
 			fmt.Errorf("incomplete: %s; missing: %s", plural(report.Incomplete, "manifest"), plural(report.Missing, "blob")),
 			"push these images again, or bring their data back from a backup and run it again; docs/rebuild.md says what else there is",
 		}
-	case errors.Is(err, registry.ErrCollecting):
-		return adviceError{err, "wait until it has ended, or a minute and a half if it was killed"}
-	case ctx.Err() != nil:
-		return adviceError{errors.New("interrupted"), "run it again for the rest"}
-	case errors.Is(err, registry.ErrSole):
-		return adviceError{err, "set gc.sole, and see that no collection begins meanwhile"}
-	case errors.Is(err, registry.ErrRefused):
-		return adviceError{fmt.Errorf("%s: %w", plural(report.Failed, "failure"), err), fixFor(err, "look at the reasons above, and run it again")}
 	}
-	return adviceError{err, fixFor(err, "run longshore check with the same configuration, which tests the store step by step")}
+	return storeWorkError(ctx, err, report.Failed, "set gc.sole, and see that no collection begins meanwhile")
 }
 
-// rebuildOutput tells of a rebuild the way that gcOutput tells of a collection.
-type rebuildOutput struct{ gcOutput }
+// rebuildOutput tells of a rebuild.
+type rebuildOutput struct{ *storeWork }
 
 // rebuilt is told of each thing.
-func (o *rebuildOutput) rebuilt(one registry.Rebuilt) {
-	if !o.each && one.Err == nil {
-		return
-	}
-	if o.json {
-		line := struct {
-			registry.Rebuilt
-			Error string `json:"error,omitempty"`
-		}{Rebuilt: one}
-		if one.Err != nil {
-			line.Error = one.Err.Error()
-		}
-		o.line(line)
-		return
-	}
-	o.progress.clear()
-	text := fmt.Sprintf("%-10s %10s  %s  %s", one.Kind, sizeOrNothing(one.Bytes), one.Key, one.Reason)
-	if one.Err != nil {
-		text += fmt.Sprintf("\n%-10s → not done: %v", "", one.Err)
-	}
-	fmt.Fprintln(o.out, text)
+func (o rebuildOutput) rebuilt(one registry.Rebuilt) {
+	o.thing(one, one.Err, fmt.Sprintf("%-12s %10s  %s  %s", one.Kind, sizeOrNothing(one.Bytes), one.Key, one.Reason), "not done")
 }
 
 // incomplete is told of each image that lacks something.
-func (o *rebuildOutput) incomplete(image registry.IncompleteImage) {
+func (o rebuildOutput) incomplete(image registry.IncompleteImage) {
 	if o.json {
 		o.line(struct {
 			Kind string `json:"kind"`
-			registry.IncompleteImage
-		}{"incomplete", image})
+		}{"incomplete"}, image)
 		return
 	}
 	o.progress.clear()
@@ -126,23 +94,13 @@ func (o *rebuildOutput) incomplete(image registry.IncompleteImage) {
 }
 
 // doing is told how far it is.
-func (o *rebuildOutput) doing(p registry.RebuildProgress) {
+func (o rebuildOutput) doing(p registry.RebuildProgress) {
 	o.at(fmt.Sprintf("%s: %d listed, %d done, %s hashed", p.Phase, p.Seen, p.Done, bytesText(p.Hashed)))
 }
 
 // end prints the report.
-func (o *rebuildOutput) end(r registry.RebuildReport, took time.Duration, err error) {
-	o.progress.clear()
-	if o.json {
-		line := struct {
-			registry.RebuildReport
-			Took  string `json:"took"`
-			Error string `json:"error,omitempty"`
-		}{RebuildReport: r, Took: took.Round(time.Millisecond).String()}
-		if err != nil {
-			line.Error = err.Error()
-		}
-		o.line(line)
+func (o rebuildOutput) end(r registry.RebuildReport, took time.Duration, err error) {
+	if o.reported(r, took, err) {
 		return
 	}
 	for _, note := range r.Notes {

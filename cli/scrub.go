@@ -92,7 +92,7 @@ func (p program) scrub(ctx context.Context, args []string, o registry.ScrubOptio
 		return l.placed(err)
 	}
 	defer r.Close()
-	show := &scrubOutput{gcOutput{out: p.stdout, json: asJSON, progress: p.showProgress()}}
+	show := scrubOutput{&storeWork{out: p.stdout, json: asJSON, progress: p.showProgress()}}
 	gc := collectOptions(l)
 	o.By, o.Sole, o.Found, o.Progress = gc.By, gc.Sole, show.found, show.doing
 	began := time.Now()
@@ -104,12 +104,10 @@ func (p program) scrub(ctx context.Context, args []string, o registry.ScrubOptio
 // scrubResult is what the command says at its end.
 func scrubResult(ctx context.Context, r registry.ScrubReport, err error) error {
 	switch {
-	case errors.Is(err, registry.ErrSole):
-		return adviceError{err, "set gc.sole for this process alone, and see to it that no collection runs meanwhile"}
 	case ctx.Err() != nil:
 		return adviceError{errors.New("interrupted: what was not reached is not in the report"), "run it again"}
 	case err != nil:
-		return adviceError{err, fixFor(err, "run longshore check with the same configuration, which tests the store step by step")}
+		return storeWorkError(ctx, err, 0, "set gc.sole for this process alone, and see to it that no collection runs meanwhile")
 	case r.Open == 0:
 		return nil
 	}
@@ -123,20 +121,13 @@ func scrubResult(ctx context.Context, r registry.ScrubReport, err error) error {
 	return adviceError{fmt.Errorf("%s left", plural(r.Open, "damaged thing")), advice}
 }
 
-// scrubOutput tells of a scrub the way that gcOutput tells of a collection.
-type scrubOutput struct{ gcOutput }
+// scrubOutput tells of a scrub.
+type scrubOutput struct{ *storeWork }
 
 // found is told of each finding.
-func (o *scrubOutput) found(f registry.Finding) {
+func (o scrubOutput) found(f registry.Finding) {
 	if o.json {
-		line := struct {
-			registry.Finding
-			Err string `json:"error,omitempty"`
-		}{Finding: f}
-		if f.Err != nil {
-			line.Err = f.Err.Error()
-		}
-		o.line(line)
+		o.line(f, problem(f.Err))
 		return
 	}
 	o.progress.clear()
@@ -167,7 +158,7 @@ func (o *scrubOutput) found(f registry.Finding) {
 }
 
 // doing is told how far it is.
-func (o *scrubOutput) doing(p registry.ScrubProgress) {
+func (o scrubOutput) doing(p registry.ScrubProgress) {
 	text := fmt.Sprintf("%s: %d", p.Phase, p.Seen)
 	if p.Of > 0 {
 		text += fmt.Sprintf(" of %d", p.Of)
@@ -180,19 +171,12 @@ func (o *scrubOutput) doing(p registry.ScrubProgress) {
 }
 
 // end prints the report.
-func (o *scrubOutput) end(r registry.ScrubReport, requests int, took time.Duration, err error) {
-	o.progress.clear()
-	if o.json {
-		line := struct {
-			registry.ScrubReport
-			Requests int    `json:"requests"` // to the store
-			Took     string `json:"took"`
-			Error    string `json:"error,omitempty"`
-		}{ScrubReport: r, Requests: requests, Took: took.Round(time.Millisecond).String()}
-		if err != nil {
-			line.Error = err.Error()
-		}
-		o.line(line)
+func (o scrubOutput) end(r registry.ScrubReport, requests int, took time.Duration, err error) {
+	all := struct {
+		registry.ScrubReport
+		Requests int `json:"requests"` // to the store
+	}{r, requests}
+	if o.reported(all, took, err) {
 		return
 	}
 	var kinds []string

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -82,25 +81,7 @@ func TestScrub(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := damagedStore(t, c.damage).Reopen(c.hook)
 			p, stdout, stderr := withStore(d)
-			if code := p.run(append([]string{"scrub", "--pause", "1ms"}, strings.Fields(c.args)...)); code != c.code {
-				t.Errorf("exit code %d, want %d", code, c.code)
-			}
-			said := stdout.String() + stderr.String()
-			for _, want := range c.says {
-				if !strings.Contains(said, want) {
-					t.Errorf("%q is missing", want)
-				}
-			}
-			if strings.Contains(c.args, "json") {
-				for line := range strings.Lines(stdout.String()) {
-					if !json.Valid([]byte(line)) {
-						t.Errorf("not JSON: %s", line)
-					}
-				}
-			}
-			if t.Failed() {
-				t.Log(said)
-			}
+			says(t, p, stdout, stderr, "scrub --pause 1ms"+" "+c.args, c.code, c.says)
 		})
 	}
 }
